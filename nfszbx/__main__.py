@@ -1,0 +1,5 @@
+"""``python -m nfszbx`` is the command ``nfszbx``."""
+
+from nfszbx.cli import main
+
+main()

@@ -1,0 +1,151 @@
+"""Every metric, once: name, kind, unit, labels and help. Sinks, templates and documents read it.
+
+Names follow the Prometheus guidelines: base units in the name, ``_total`` for what only grows.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+NAMESPACE = "nfszbx_"
+
+
+class Kind(StrEnum):
+    """How a metric behaves."""
+
+    COUNTER = "counter"
+    """Only grows while nfszbx runs; starts at zero."""
+    GAUGE = "gauge"
+    """Goes up and down."""
+    RATE = "rate"
+    """A gauge derived from a counter, over the last interval; for sinks that do not derive it."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric; its samples have a value for each combination of labels."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def field(self) -> str:
+        """The name inside a document, where the place already says whose metric it is."""
+        return self.name.removeprefix(NAMESPACE).removeprefix("client_")
+
+
+RECEIVE_BYTES = Metric(
+    "nfszbx_receive_bytes_total",
+    Kind.COUNTER,
+    "Bytes that the service received from all clients.",
+    ("service",),
+)
+TRANSMIT_BYTES = Metric(
+    "nfszbx_transmit_bytes_total",
+    Kind.COUNTER,
+    "Bytes that the service sent to all clients.",
+    ("service",),
+)
+RECEIVE_RATE = Metric(
+    "nfszbx_receive_bytes_per_second",
+    Kind.RATE,
+    "Bytes per second that the service received from all clients.",
+    ("service",),
+)
+TRANSMIT_RATE = Metric(
+    "nfszbx_transmit_bytes_per_second",
+    Kind.RATE,
+    "Bytes per second that the service sent to all clients.",
+    ("service",),
+)
+CLIENT_RECEIVE_BYTES = Metric(
+    "nfszbx_client_receive_bytes_total",
+    Kind.COUNTER,
+    "Bytes that the service received from one client; 'other' is all clients without a row.",
+    ("service", "client"),
+)
+CLIENT_TRANSMIT_BYTES = Metric(
+    "nfszbx_client_transmit_bytes_total",
+    Kind.COUNTER,
+    "Bytes that the service sent to one client; 'other' is all clients without a row.",
+    ("service", "client"),
+)
+CLIENT_RECEIVE_RATE = Metric(
+    "nfszbx_client_receive_bytes_per_second",
+    Kind.RATE,
+    "Bytes per second that the service received from one client.",
+    ("service", "client"),
+)
+CLIENT_TRANSMIT_RATE = Metric(
+    "nfszbx_client_transmit_bytes_per_second",
+    Kind.RATE,
+    "Bytes per second that the service sent to one client.",
+    ("service", "client"),
+)
+
+BUILD_INFO = Metric(
+    "nfszbx_build_info", Kind.GAUGE, "Always 1; the label has the version.", ("version",)
+)
+WAY_INFO = Metric(
+    "nfszbx_way_info",
+    Kind.GAUGE,
+    "Always 1; the labels tell how each direction is counted.",
+    ("direction", "way"),
+)
+NOT_MEASURED = Metric(
+    "nfszbx_not_measured", Kind.GAUGE, "Things the plan leaves out; 'nfszbx check' names them."
+)
+CHILD_UP = Metric(
+    "nfszbx_child_up", Kind.GAUGE, "1 while bpftrace runs and delivers dumps, otherwise 0."
+)
+RESTARTS = Metric(
+    "nfszbx_child_restarts_total",
+    Kind.COUNTER,
+    "Ends of bpftrace that nfszbx did not ask for, each followed by a new start.",
+    ("reason",),
+)
+INTERVALS = Metric("nfszbx_intervals_total", Kind.COUNTER, "Intervals that were measured.")
+INCOMPLETE_INTERVALS = Metric(
+    "nfszbx_incomplete_intervals_total",
+    Kind.COUNTER,
+    "Intervals that miss traffic, or all of it, because bpftrace did not run.",
+)
+INTERVAL_SECONDS = Metric(
+    "nfszbx_interval_seconds", Kind.GAUGE, "Length of the last measured interval."
+)
+LAST_DUMP = Metric(
+    "nfszbx_last_dump_timestamp_seconds", Kind.GAUGE, "Unix time of the last usable dump."
+)
+REFUSED_DUMPS = Metric(
+    "nfszbx_refused_dumps_total",
+    Kind.COUNTER,
+    "Dumps that were damaged or incomplete; the next one brings what they held.",
+)
+LOST_EVENTS = Metric(
+    "nfszbx_lost_events_total",
+    Kind.COUNTER,
+    "Records that bpftrace could not deliver; they are repeated with the next dump.",
+)
+MISSED_RUNS = Metric(
+    "nfszbx_missed_runs_total",
+    Kind.COUNTER,
+    "Probe hits that the kernel did not run (recursion_misses); their bytes are not counted.",
+)
+MAP_ENTRIES = Metric("nfszbx_map_entries", Kind.GAUGE, "Entries in the kernel's map of clients.")
+MAP_MAX_ENTRIES = Metric(
+    "nfszbx_map_max_entries", Kind.GAUGE, "Entries that fit; what is beyond goes to 'other'."
+)
+SINK_QUEUE = Metric(
+    "nfszbx_sink_queue_length", Kind.GAUGE, "Intervals that wait for the sink.", ("sink",)
+)
+SINK_DELIVERED = Metric(
+    "nfszbx_sink_delivered_total", Kind.COUNTER, "Intervals that the sink took.", ("sink",)
+)
+SINK_DROPPED = Metric(
+    "nfszbx_sink_dropped_total",
+    Kind.COUNTER,
+    "Intervals that the sink refused, or that found its queue full.",
+    ("sink",),
+)
+SINK_ERRORS = Metric("nfszbx_sink_errors_total", Kind.COUNTER, "Deliveries that failed.", ("sink",))

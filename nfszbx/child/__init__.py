@@ -1,0 +1,1 @@
+"""The bpftrace process: started, read, watched, restarted, and never left behind."""

@@ -1,0 +1,165 @@
+"""One bpftrace process under pexpect: its lines, its words on standard error, its end.
+
+Standard output is a pseudo terminal, so that bpftrace writes each line at once. The script is an
+anonymous file in memory: nothing to find, to change or to clean up on disk. The kernel kills the
+process when nfszbx ends in whatever way (PR_SET_PDEATHSIG); the hang-up of the terminal is the
+second net. Start and use it in the program's main thread only: the parent-death signal follows the
+thread, not the process.
+"""
+
+import ctypes
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pexpect
+import ptyprocess
+
+from nfszbx.errors import BpftraceError
+from nfszbx.script import Script
+
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_MAX_LINE_BYTES = 64 << 20  # a dump of the largest map takes a tenth of that
+_LAST_WORDS = 20
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _Spawn(pexpect.spawn):  # type: ignore[type-arg]  # generic only in the stubs
+    """pexpect closes all descriptors but 0 to 2 and has no argument for more: ptyprocess has."""
+
+    def __init__(self, pass_fds: Sequence[int], *args: Any, **kwargs: Any) -> None:
+        self._pass_fds = pass_fds
+        super().__init__(*args, **kwargs)
+
+    def _spawnpty(self, args: list[str], **kwargs: Any) -> Any:
+        return ptyprocess.PtyProcess.spawn(args, pass_fds=self._pass_fds, **kwargs)
+
+
+class ChildProcess:
+    """A started bpftrace."""
+
+    def __init__(self, program: str, script: Script) -> None:
+        """Start ``program``. Raises :class:`BpftraceError` when it cannot be executed."""
+        script_fd = os.memfd_create("nfszbx.bt", 0)  # stays open in the child
+        stderr_fd, stderr_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(stderr_write_fd, True)
+        try:
+            with os.fdopen(script_fd, "w", encoding="utf-8", closefd=False) as file:
+                file.write(script.text)
+            self._spawn = _Spawn(
+                [script_fd, stderr_write_fd],
+                program,
+                ["-f", "json", f"/proc/self/fd/{script_fd}"],
+                env=_environment(script.environment),
+                echo=False,
+                timeout=None,
+                preexec_fn=_prepare_child(os.getpid(), stderr_write_fd),
+            )
+        except (OSError, pexpect.ExceptionPexpect, ptyprocess.PtyProcessError) as error:
+            os.close(stderr_fd)
+            raise BpftraceError(
+                f"{program} cannot be started: {error}", "nfszbx check looks at the installation"
+            ) from None
+        finally:
+            os.close(script_fd)
+            os.close(stderr_write_fd)
+        self._stderr_fd: int | None = stderr_fd
+        self.pid = int(self._spawn.pid or 0)
+        self._partial = bytearray()
+        self._stderr = b""
+        self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
+        """The last lines on standard error."""
+        self.ended = False
+
+    def read_lines(self, timeout_seconds: float) -> list[str]:
+        """The lines that are there, waiting for the first for so long; none is normal.
+
+        ``ended`` is set once the process is gone and everything it wrote has been read. A last
+        line without its line feed is torn and is left out.
+        """
+        if self.ended:
+            return []
+        try:
+            chunk = self._spawn.read_nonblocking(1 << 16, timeout_seconds)
+        except pexpect.TIMEOUT:
+            return []
+        except pexpect.EOF:
+            self._reap()
+            return []
+        if b"\n" not in chunk and len(self._partial) < _MAX_LINE_BYTES:
+            self._partial += chunk
+            return []
+        *lines, partial = bytes(self._partial + chunk).split(b"\n")
+        self._partial = bytearray(partial)
+        # The terminal turns every line feed into carriage return and line feed.
+        return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]
+
+    def read_stderr_lines(self) -> list[str]:
+        """The lines that bpftrace wrote to standard error since the last call; never waits."""
+        chunks = [self._stderr]
+        while chunk := self._read_stderr():
+            chunks.append(chunk)
+        *lines, self._stderr = b"".join(chunks).split(b"\n")
+        texts = [line.decode(errors="replace").strip() for line in lines]
+        self.last_words.extend(text for text in texts if text)
+        return [text for text in texts if text]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process is known to have ended."""
+        if not self.ended:
+            self._spawn.kill(number)
+
+    @property
+    def was_killed(self) -> bool:
+        """After the end: did a signal end it?"""
+        return self._spawn.signalstatus is not None
+
+    def describe_end(self) -> str:
+        """After the end: ``exit status 1``, or ``killed by SIGKILL``."""
+        if self._spawn.signalstatus is not None:
+            return f"killed by {signal.Signals(self._spawn.signalstatus).name}"
+        return f"exit status {self._spawn.exitstatus}"
+
+    def close(self) -> None:
+        """End the process now, if it has not ended, and free what it held. May be repeated."""
+        self.send_signal(signal.SIGKILL)
+        self._reap()
+        if self._stderr_fd is not None:
+            os.close(self._stderr_fd)
+            self._stderr_fd = None
+
+    def _reap(self) -> None:
+        """Wait for the end and close the terminal."""
+        if self._spawn.isalive():  # killed just now, or it closed its terminal and goes on
+            self._spawn.kill(signal.SIGKILL)
+            self._spawn.wait()
+        self._spawn.close()
+        self.ended = True
+
+    def _read_stderr(self) -> bytes:
+        if self._stderr_fd is None:
+            return b""
+        try:
+            return os.read(self._stderr_fd, 1 << 16)
+        except BlockingIOError:
+            return b""
+
+
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """What bpftrace gets: nothing of the user's environment that could change its output."""
+    return {"PATH": os.defpath, "LC_ALL": "C", **settings}
+
+
+def _prepare_child(parent: int, stderr_fd: int) -> Callable[[], None]:
+    """What runs in the child between fork and exec: as little as possible."""
+
+    def prepare() -> None:
+        os.dup2(stderr_fd, 2)
+        os.close(stderr_fd)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the line above took effect
+            os._exit(1)
+
+    return prepare

@@ -1,0 +1,184 @@
+"""The command ``nfszbx``: turns errors into messages, hints and exit codes; no logic of its own."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nfszbx import __version__
+from nfszbx.config import Config
+from nfszbx.daemon import Daemon, open_sinks
+from nfszbx.errors import ConfigurationError, KernelError, NfszbxError
+from nfszbx.kernel.facts import KernelFacts, facts_from_json, facts_to_json
+from nfszbx.kernel.read import read_facts
+from nfszbx.log import start_logging
+from nfszbx.plan import make_plan
+from nfszbx.report import find_idle_services, render_json, render_text
+from nfszbx.script import render_script
+from nfszbx.settings import Flag, load_config
+
+_log = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help="Tells who moves how much through a Linux file server.",
+    epilog="Exit codes: 0 done; 1 unexpected failure; 2 wrong setting, flag or file; 3 not root; "
+    "4 bpftrace missing or too old; 5 this kernel, as it is set up, cannot be measured; "
+    "6 a sink cannot start.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; default /etc/nfszbx/nfszbx.toml.")
+]
+WayOption = Annotated[str | None, typer.Option(help="auto, function_exit, kprobe or tracepoint.")]
+IntervalOption = Annotated[int | None, typer.Option(help="Seconds between two values.")]
+FactsOption = Annotated[
+    Path | None, typer.Option("--facts", help="Facts of another machine, from 'nfszbx facts'.")
+]
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    sink: Annotated[
+        list[str] | None, typer.Option(help="console, prometheus or zabbix; repeat for several.")
+    ] = None,
+    interval_seconds: IntervalOption = None,
+    max_clients: Annotated[
+        int | None, typer.Option(help="Clients with a row of their own; the rest is 'other'.")
+    ] = None,
+    way: WayOption = None,
+    prometheus_address: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
+    prometheus_port: Annotated[int | None, typer.Option(help="Where to listen.")] = None,
+    zabbix_server: Annotated[str | None, typer.Option(help="Name or address.")] = None,
+    zabbix_port: Annotated[int | None, typer.Option(help="Trapper port of the server.")] = None,
+    zabbix_host: Annotated[
+        str | None, typer.Option(help="This machine's name in Zabbix; default: its host name.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Do not start when anything is left out.")
+    ] = False,
+) -> None:
+    """Measure until stopped, and give every interval to the sinks."""
+    settings = _load(
+        config,
+        Flag("--sink", ("sinks",), tuple(sink) if sink else None),
+        Flag("--interval-seconds", ("interval_seconds",), interval_seconds),
+        Flag("--max-clients", ("max_clients",), max_clients),
+        Flag("--way", ("way",), way),
+        Flag("--prometheus-address", ("prometheus", "address"), prometheus_address),
+        Flag("--prometheus-port", ("prometheus", "port"), prometheus_port),
+        Flag("--zabbix-server", ("zabbix", "server"), zabbix_server),
+        Flag("--zabbix-port", ("zabbix", "port"), zabbix_port),
+        Flag("--zabbix-host", ("zabbix", "host"), zabbix_host),
+    )
+    start_logging(settings.log_level)
+    facts = read_facts(settings.bpftrace)
+    plan = make_plan(facts, settings)
+    if plan.obstacles:
+        raise plan.obstacles[0].as_error()
+    if strict and plan.omissions:
+        left_out = "; ".join(f"{omission.what}: {omission.reason}" for omission in plan.omissions)
+        raise KernelError(f"not everything can be measured: {left_out}", "run without --strict")
+    idle = find_idle_services(facts, plan)
+    sinks = open_sinks(settings)
+    if len(idle) == len(plan.services):
+        ports = sorted({port for service in idle for port in service.ports})
+        _log.info("no file server listens on port %s yet; watching", ", ".join(map(str, ports)))
+    Daemon(settings, plan, facts.bpftrace.path, sinks).run()
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    way: WayOption = None,
+    facts: FactsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Plan and facts, for machines.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail also when a part cannot be measured.")
+    ] = False,
+) -> None:
+    """Print what can be measured here, how exactly, and what is missing with what mends it."""
+    settings = _load(config, Flag("--way", ("way",), way))
+    machine = _get_facts(facts, settings)
+    plan = make_plan(machine, settings)
+    render = render_json if as_json else render_text
+    typer.echo(render(machine, plan), nl=False)
+    if plan.obstacles:
+        raise typer.Exit(plan.obstacles[0].as_error().exit_code)
+    if strict and plan.omissions:
+        raise typer.Exit(KernelError.exit_code)
+
+
+@app.command()
+def script(
+    config: ConfigOption = None,
+    way: WayOption = None,
+    interval_seconds: IntervalOption = None,
+    facts: FactsOption = None,
+) -> None:
+    """Print the bpftrace script that would run, to be read before it runs as root."""
+    settings = _load(
+        config,
+        Flag("--way", ("way",), way),
+        Flag("--interval-seconds", ("interval_seconds",), interval_seconds),
+    )
+    plan = make_plan(_get_facts(facts, settings), settings)
+    if not plan.measured_directions:
+        raise KernelError(
+            "no way of counting is left on this kernel", "nfszbx check lists each way"
+        )
+    typer.echo(render_script(plan).text, nl=False)
+
+
+@app.command("facts")
+def print_facts(config: ConfigOption = None) -> None:
+    """Print what this machine offers, as JSON for --facts on another one."""
+    typer.echo(facts_to_json(read_facts(_load(config).bpftrace)), nl=False)
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001  the signature that Typer calls
+    if asked:
+        typer.echo(f"nfszbx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Tells who moves how much through a Linux file server."""
+
+
+def _load(config: Path | None, *flags: Flag) -> Config:
+    return load_config(config, os.environ, flags)
+
+
+def _get_facts(path: Path | None, settings: Config) -> KernelFacts:
+    """The facts of a file, or else of this machine."""
+    if path is None:
+        return read_facts(settings.bpftrace)
+    try:
+        return facts_from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"cannot read the facts file {path}: {error}", "make one with: nfszbx facts > FILE"
+        ) from None
+
+
+def main() -> None:
+    """Run the command and exit with its code."""
+    try:
+        app()
+    except NfszbxError as error:
+        sys.stderr.write(f"nfszbx: {error}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        sys.exit(error.exit_code)

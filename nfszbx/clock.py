@@ -1,0 +1,18 @@
+"""The two clocks of the user space side, behind names that say what they are for."""
+
+import time
+
+
+def unix_seconds() -> float:
+    """Seconds since the Unix epoch: for time stamps that leave this machine; may jump."""
+    return time.time()
+
+
+def monotonic_seconds() -> float:
+    """Seconds on a clock that never jumps: for deadlines and back-off."""
+    return time.monotonic()
+
+
+def local_time_text(unix_seconds: float) -> str:
+    """``2026-11-20 14:03:59`` in this machine's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix_seconds))

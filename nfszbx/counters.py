@@ -1,0 +1,158 @@
+"""Turns dump after dump into exact differences per client and counters that only grow.
+
+The kernel's counters are cumulative and begin at zero with each child. Here they become, per
+service and direction, a total and rows: one for each client that :mod:`nfszbx.rows` chose, and
+``other`` for everything else. In every delta the rows add up to the total, to the byte.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from nfszbx.dump import Dump
+from nfszbx.errors import DumpError
+from nfszbx.rows import Rows
+from nfszbx.traffic import OTHER, SLOTS, Slot
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes in one interval, and since nfszbx started."""
+
+    interval: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What flowed between two dumps of one child, or from a child's begin to its first dump."""
+
+    end_ns: int
+    elapsed_ns: int
+    """Above zero."""
+    complete: bool
+    """False when traffic before this interval was missed: an earlier child ended and took what had
+    come since its last dump with it, and nothing was counted until this one began."""
+    totals: Mapping[Slot, Bytes]
+    """Every slot."""
+    rows: Mapping[tuple[Slot, str], Bytes]
+    """By slot and client or ``other``. A client without any traffic in a slot has no row there."""
+    map_entries: int
+    """Entries of the kernel's map of clients."""
+
+
+@dataclass(frozen=True)
+class _Child:
+    """What the last usable dump of the child told."""
+
+    begin_ns: int
+    end_ns: int
+    total_bytes: Mapping[Slot, int] = field(default_factory=dict)
+    client_bytes: Mapping[tuple[Slot, str], int] = field(default_factory=dict)
+    overflow_bytes: Mapping[Slot, int] = field(default_factory=dict)
+    """What flowed beside the clients' map because it was full."""
+
+
+class Counters:
+    """The state between dumps."""
+
+    def __init__(self, max_clients: int) -> None:
+        self._rows = Rows(max_clients)
+        self._child: _Child | None = None
+        self._totals: Counter[Slot] = Counter()
+        self._row_totals: Counter[tuple[Slot, str]] = Counter()
+
+    def advance(self, dump: Dump) -> Delta | None:
+        """What the dump adds; None when it repeats the one before.
+
+        Raises :class:`DumpError`, and leaves the counters as they were, for a dump that cannot
+        follow the one before: an older one, one that lacks a client, or one that counts less.
+        """
+        base = self._child
+        first_ever = base is None
+        if base is None or base.begin_ns != dump.begin_ns:
+            if base is not None and dump.begin_ns < base.end_ns:
+                raise DumpError("a dump of a child that began before the last dump was made")
+            base = _Child(dump.begin_ns, dump.begin_ns)
+        if dump.end_ns == base.end_ns:
+            return None
+        complete = first_ever or base is self._child
+        self._child = _follow(base, dump)
+        return self._account(base, self._child, complete=complete)
+
+    def _account(self, base: _Child, child: _Child, *, complete: bool) -> Delta:
+        overflow = _subtract(child.overflow_bytes, base.overflow_bytes)
+        clients = _subtract(child.client_bytes, base.client_bytes)
+        by_client: Counter[str] = Counter()
+        for (_, client), count in clients.items():
+            by_client[client] += count
+        self._rows.update(by_client)
+
+        totals = Counter(overflow)
+        rows = Counter({(slot, OTHER): count for slot, count in overflow.items()})
+        for (slot, client), count in clients.items():
+            totals[slot] += count
+            rows[slot, client if client in self._rows.clients else OTHER] += count
+        self._totals.update(totals)
+        self._row_totals.update(rows)
+        # Without a row and gone from the kernel's map: a client that comes back begins anew.
+        for key in [key for key in self._row_totals if key[1] not in self._rows.known]:
+            if key[1] != OTHER:
+                del self._row_totals[key]
+        shown = {*self._rows.clients, OTHER}
+        return Delta(
+            end_ns=child.end_ns,
+            elapsed_ns=child.end_ns - base.end_ns,
+            complete=complete,
+            totals={slot: Bytes(totals[slot], self._totals[slot]) for slot in SLOTS},
+            rows={
+                key: Bytes(rows[key], total)
+                for key, total in self._row_totals.items()
+                if key[1] in shown
+            },
+            map_entries=len(child.client_bytes),
+        )
+
+
+_Key = TypeVar("_Key")
+
+
+def _subtract(later: Mapping[_Key, int], earlier: Mapping[_Key, int]) -> dict[_Key, int]:
+    return {key: count - earlier.get(key, 0) for key, count in later.items()}
+
+
+def _follow(base: _Child, dump: Dump) -> _Child:
+    """The child after the dump; refuses a dump that cannot be a later reading of the same maps.
+
+    bpftrace prints each map whole, in one record, and nothing is ever deleted from the maps. So a
+    client that is missing, or totals without any client, mean that a record was lost.
+    """
+    if dump.end_ns < base.end_ns:
+        raise DumpError("a dump older than the one before")
+    _require_growth(base.total_bytes, dump.total_bytes, "total")
+    _require_growth(base.client_bytes, dump.client_bytes, "client")
+    if any(dump.total_bytes.values()) and not dump.client_bytes:
+        raise DumpError("incomplete dump: totals without clients")
+    covered: Counter[Slot] = Counter()
+    for (slot, _), count in dump.client_bytes.items():
+        covered[slot] += count
+    # The totals were read before the clients and so may lag behind them, never the reverse.
+    overflow = {
+        slot: max(base.overflow_bytes.get(slot, 0), total - covered[slot])
+        for slot, total in dump.total_bytes.items()
+    }
+    return _Child(
+        base.begin_ns,
+        dump.end_ns,
+        dump.total_bytes,
+        dump.client_bytes,
+        overflow,
+    )
+
+
+def _require_growth(earlier: Mapping[_Key, int], later: Mapping[_Key, int], what: str) -> None:
+    for key, count in earlier.items():
+        if later.get(key, -1) < count:
+            found = later.get(key, "nothing")
+            raise DumpError(f"incomplete dump: {what} {key} had {count} bytes and now has {found}")

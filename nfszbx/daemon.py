@@ -1,0 +1,117 @@
+"""Runs it all: the one place that wires child, pipeline, sinks, clock and signals together."""
+
+import logging
+import signal
+from collections.abc import Sequence
+from types import FrameType
+
+from nfszbx.child.missed_runs import read_missed_runs
+from nfszbx.child.process import ChildProcess
+from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Supervisor
+from nfszbx.clock import monotonic_seconds, unix_seconds
+from nfszbx.config import Config
+from nfszbx.pipeline import Pipeline
+from nfszbx.plan import Plan
+from nfszbx.script import render_script
+from nfszbx.sinks.base import Sink
+from nfszbx.sinks.console import make_console_sink
+from nfszbx.sinks.prometheus import PrometheusSink
+from nfszbx.sinks.worker import SinkWorker
+from nfszbx.sinks.zabbix import ZabbixSink
+
+OVERDUE_INTERVALS = 1.5
+"""An interval that has not ended after so many of its lengths is reported as not measured."""
+FIRST_DUMP_SECONDS = 15.0
+"""What bpftrace may take to compile and attach before the first interval counts as overdue."""
+SINK_STOP_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+def open_sinks(config: Config) -> list[Sink]:
+    """The configured sinks. Raises :class:`SinkStartError`, with those opened before it closed."""
+    sinks: list[Sink] = []
+    try:
+        for name in dict.fromkeys(config.sinks):
+            match name:
+                case "console":
+                    sinks.append(make_console_sink())
+                case "prometheus":
+                    sinks.append(PrometheusSink(config.prometheus))
+                case "zabbix":
+                    sinks.append(ZabbixSink(config.zabbix))
+    except BaseException:
+        for sink in sinks:
+            sink.close()
+        raise
+    return sinks
+
+
+class Daemon:
+    """One run, from start to the signal that ends it. Belongs to the main thread."""
+
+    def __init__(self, config: Config, plan: Plan, program: str, sinks: Sequence[Sink]) -> None:
+        script = render_script(plan)
+        self._interval_seconds = config.interval_seconds
+        self._pipeline = Pipeline(plan, config.max_clients, EndReason)
+        self._supervisor = Supervisor(
+            lambda: ChildProcess(program, script), config.interval_seconds
+        )
+        self._workers = [SinkWorker(sink) for sink in sinks]
+        self._stopping = False
+        self._overdue_at = 0.0
+        self._known_notices: set[str] = set()
+
+    def run(self) -> None:
+        """Measure until SIGTERM or SIGINT; the last bytes before it are counted and delivered."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._request_stop)
+        self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + self._interval_seconds
+        try:
+            while not self._stopping:
+                for event in self._supervisor.poll():
+                    self._take(event)
+                if monotonic_seconds() > self._overdue_at:
+                    self._publish(measured=False)
+            for event in self._supervisor.stop():
+                self._take(event)
+        finally:
+            self._supervisor.kill()
+            for worker in self._workers:
+                worker.stop(SINK_STOP_SECONDS)
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stopping = True
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Line):
+            if self._pipeline.take_line(event.text, unix_seconds()):
+                self._supervisor.note_dump()
+                if self._supervisor.pid is not None:
+                    self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
+                self._publish(measured=True)
+        elif isinstance(event, Ended):
+            self._pipeline.take_end(event.reason)
+            again = f"starting again in {event.back_off_seconds:.0f} s"
+            _log.warning("bpftrace ended (%s): %s; %s", event.reason, event.detail, again)
+        elif event.text not in self._known_notices:
+            self._known_notices.add(event.text)
+            # BPF memory is not bound by this limit since Linux kernel commit d5299b67dd59 ("bpf:
+            # Memcg-based memory accounting for bpf progs") (in v5.11).
+            level = logging.DEBUG if "RLIMIT_MEMLOCK" in event.text else logging.WARNING
+            _log.log(level, "bpftrace: %s", event.text)
+
+    def _publish(self, *, measured: bool) -> None:
+        samples = self._pipeline.make_samples(
+            unix_seconds(),
+            measured=measured,
+            child_up=self._supervisor.delivers,
+            sinks=tuple(worker.health() for worker in self._workers),
+        )
+        for worker in self._workers:
+            worker.put(samples)
+        self._set_overdue()
+
+    def _set_overdue(self) -> None:
+        self._overdue_at = monotonic_seconds() + OVERDUE_INTERVALS * self._interval_seconds

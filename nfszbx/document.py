@@ -1,0 +1,47 @@
+"""The samples of one interval as a document, the same for every sink that takes documents.
+
+Built from the catalogue's labels alone: a new metric finds its place by itself.
+"""
+
+from typing import Any
+
+from nfszbx.samples import Sample, Samples
+
+
+def make_document(samples: Samples) -> dict[str, Any]:
+    """``time``, ``complete``, ``services`` by name, ``clients`` as a list, and ``health``."""
+    services: dict[str, dict[str, float]] = {}
+    clients: dict[tuple[str, ...], dict[str, Any]] = {}
+    health: dict[str, Any] = {}
+    for sample in samples.samples:
+        field = sample.metric.field
+        if sample.metric.labels == ("service",):
+            services.setdefault(sample.labels[0], {})[field] = _number(sample)
+        elif sample.metric.labels == ("service", "client"):
+            service, client = sample.labels
+            empty = {"id": f"{service} {client}", "service": service, "client": client}
+            clients.setdefault(sample.labels, empty)[field] = _number(sample)
+        elif sample.metric.labels:
+            _place(health.setdefault(field, {}), sample)
+        else:
+            health[field] = _number(sample)
+    return {
+        "time": round(samples.unix_seconds, 3),
+        "complete": samples.complete,
+        "services": services,
+        "clients": list(clients.values()),
+        "health": health,
+    }
+
+
+def _place(table: dict[str, Any], sample: Sample) -> None:
+    """Nest the value by its labels: ``{"exited": 2}``."""
+    *above, last = sample.labels
+    for label in above:
+        table = table.setdefault(label, {})
+    table[last] = _number(sample)
+
+
+def _number(sample: Sample) -> float:
+    """To the thousandth: of a byte per second, of a second."""
+    return round(sample.value, 3)

@@ -1,0 +1,36 @@
+"""What nfszbx knows about itself at one moment: the source of its self-metrics."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nfszbx.plan import Plan
+
+
+@dataclass(frozen=True)
+class SinkHealth:
+    """The tallies of one sink since the start; lengths and counts in intervals."""
+
+    name: str
+    queue_length: int
+    delivered: int
+    dropped: int
+    errors: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """The tallies of the measuring side since the start."""
+
+    plan: Plan
+    child_up: bool
+    restarts: Mapping[str, int]
+    """Ends of the child by reason, every reason present."""
+    intervals: int
+    incomplete_intervals: int
+    refused_dumps: int
+    lost_events: int
+    missed_runs: int | None
+    """None where the kernel does not tell."""
+    last_dump_unix_seconds: float | None
+    """None before the first dump."""
+    sinks: tuple[SinkHealth, ...]

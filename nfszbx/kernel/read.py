@@ -1,0 +1,39 @@
+"""Gathers the facts of the machine that nfszbx runs on."""
+
+import os
+import sys
+from pathlib import Path
+
+from nfszbx.kernel import tracing
+from nfszbx.kernel.bpftrace import read_bpftrace, read_function_exit
+from nfszbx.kernel.facts import FUNCTIONS, SYMBOLS, TRACEPOINTS, KernelFacts
+
+
+def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
+    """The facts of this machine; never raises, what cannot be asked is unknown.
+
+    ``bpftrace_path`` is the configured program, None to look it up. Costs about half a second:
+    two kernel tables of some megabytes and two short runs of bpftrace.
+    """
+    root = Path("/")
+    uname = os.uname()
+    privilege = tracing.judge_privilege(os.geteuid(), tracing.read_capabilities(root))
+    bpftrace = read_bpftrace(bpftrace_path)
+    symbols = tracing.read_symbols(root, SYMBOLS)
+    return KernelFacts(
+        release=uname.release,
+        machine=uname.machine,
+        byte_order=sys.byteorder,
+        privilege=privilege,
+        kernel_memory=tracing.read_kernel_memory(root),
+        tracefs=tracing.read_tracefs(root),
+        btf=tracing.read_btf(root),
+        kprobes=tracing.read_kprobes(root),
+        function_exit=read_function_exit(bpftrace, privilege),
+        bpftrace=bpftrace,
+        symbols=symbols,
+        traceable=tracing.read_traceable(root, symbols, FUNCTIONS),
+        tracepoints=tracing.read_tracepoints(root, TRACEPOINTS),
+        listening_ports=tracing.read_listening_ports(root),
+        other_nfsd_transports=tracing.read_other_nfsd_transports(root),
+    )

@@ -1,0 +1,168 @@
+"""Reads what the kernel offers for tracing, from proc, sysfs and tracefs.
+
+Every function takes the root of the file system, so that tests can lay out a machine in a folder.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from nfszbx.kernel.facts import PRESENT, Fact, absent, unknown
+
+_TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")  # where bpftrace looks, too
+# include/uapi/linux/capability.h
+CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+
+
+def read_capabilities(root: Path) -> frozenset[str]:
+    """Those of :data:`CAPABILITIES` that are effective in this process; empty when unreadable."""
+    try:
+        status = (root / "proc/self/status").read_text()
+    except OSError:
+        return frozenset()
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    bits = int(match[1], 16) if match else 0
+    return frozenset(name for name, bit in CAPABILITIES.items() if bits >> bit & 1)
+
+
+def judge_privilege(user_id: int, capabilities: frozenset[str]) -> Fact:
+    """May a process of this user with these capabilities load the probes?
+
+    CAP_BPF and CAP_PERFMON stand apart from CAP_SYS_ADMIN since Linux kernel commit 2c78ee898d8f
+    ("bpf: Implement CAP_BPF") (in v5.8). bpftrace refuses users other than root before 0.25.
+    """
+    if user_id != 0:
+        return absent("not root")
+    if "CAP_SYS_ADMIN" in capabilities or {"CAP_BPF", "CAP_PERFMON"} <= capabilities:
+        return PRESENT
+    return absent("root without CAP_SYS_ADMIN and without CAP_BPF with CAP_PERFMON (a container?)")
+
+
+def find_tracefs(root: Path) -> Path | None:
+    """The mounted tracefs, or None. An empty mount point counts as not mounted."""
+    mounts = (root / place for place in _TRACEFS)
+    return next((mount for mount in mounts if (mount / "events").is_dir()), None)
+
+
+def read_tracefs(root: Path) -> Fact:
+    """Is tracefs mounted?"""
+    return PRESENT if find_tracefs(root) else absent("tracefs is not mounted")
+
+
+def read_kernel_memory(root: Path) -> Fact:
+    """May BPF programs read kernel memory under the lockdown mode in force?
+
+    The file reads like ``[none] integrity confidentiality``; without it there is no lockdown
+    (or securityfs is not mounted, and then bpftrace itself reports the refusal).
+    """
+    try:
+        text = (root / "sys/kernel/security/lockdown").read_text()
+    except FileNotFoundError:
+        return PRESENT
+    except OSError as error:
+        return unknown(f"/sys/kernel/security/lockdown: {error.strerror}")
+    if "[confidentiality]" in text:
+        return absent("kernel lockdown is in mode confidentiality")
+    return PRESENT
+
+
+def read_btf(root: Path) -> Fact:
+    """Does the kernel carry its own type information?"""
+    if (root / "sys/kernel/btf/vmlinux").exists():
+        return PRESENT
+    return absent("the kernel was built without CONFIG_DEBUG_INFO_BTF")
+
+
+def read_kprobes(root: Path) -> Fact:
+    """Can kprobes be attached through perf events or tracefs?
+
+    The perf device ``kprobe`` exists since Linux kernel commit e12f03d7031a ("perf/core: Implement
+    the 'perf_kprobe' PMU") (in v4.17); before, bpftrace writes to tracefs' ``kprobe_events``.
+    """
+    try:
+        if (root / "sys/kernel/debug/kprobes/enabled").read_text().strip() == "0":
+            return absent("kprobes are switched off in /sys/kernel/debug/kprobes/enabled")
+    except OSError:
+        pass  # debugfs is not mounted or not for us; the devices below tell the rest
+    devices = root / "sys/bus/event_source/devices"
+    tracefs = find_tracefs(root)
+    if (devices / "kprobe").exists() or (tracefs and (tracefs / "kprobe_events").exists()):
+        return PRESENT
+    if devices.is_dir() and tracefs:
+        return absent("the kernel was built without CONFIG_KPROBE_EVENTS")
+    return unknown("neither tracefs nor the perf devices can be seen")
+
+
+def read_symbols(root: Path, names: Iterable[str]) -> dict[str, Fact]:
+    """Which of the functions are in the kernel."""
+    try:
+        table = (root / "proc/kallsyms").read_bytes()
+    except OSError as error:
+        return dict.fromkeys(names, unknown(f"/proc/kallsyms: {error.strerror}"))
+    if not table:
+        return dict.fromkeys(names, unknown("/proc/kallsyms is empty"))
+    return {
+        name: PRESENT
+        if re.search(rb"^[0-9a-f]+ [tTwW] %b$" % re.escape(name.encode()), table, re.MULTILINE)
+        else absent("not in this kernel")
+        for name in names
+    }
+
+
+def read_traceable(root: Path, symbols: dict[str, Fact], names: Iterable[str]) -> dict[str, Fact]:
+    """Which of the functions the function tracer can reach."""
+    tracefs = find_tracefs(root)
+    facts = {name: symbols[name] for name in names}
+    try:
+        if tracefs is None:
+            raise FileNotFoundError(2, "tracefs is not mounted")
+        table = (tracefs / "available_filter_functions").read_bytes()
+    except OSError as error:
+        reason = unknown(f"available_filter_functions: {error.strerror}")
+        return {name: fact if fact.is_absent else reason for name, fact in facts.items()}
+    for name, fact in facts.items():
+        if re.search(rb"^%b(?: |$)" % re.escape(name.encode()), table, re.MULTILINE):
+            facts[name] = PRESENT
+        elif not fact.is_absent:
+            facts[name] = absent("in this kernel, but not traceable (inlined, or marked notrace)")
+    return facts
+
+
+def read_tracepoints(root: Path, names: Iterable[str]) -> dict[str, Fact]:
+    """Which of the tracepoints (``group:name``) exist."""
+    tracefs = find_tracefs(root)
+    if tracefs is None:
+        return dict.fromkeys(names, unknown("tracefs is not mounted"))
+    return {
+        name: PRESENT
+        if (tracefs / "events" / name.replace(":", "/")).is_dir()
+        else absent("not in this kernel")
+        for name in names
+    }
+
+
+def read_listening_ports(root: Path) -> tuple[int, ...]:
+    """TCP ports with a listener in this network namespace, IPv4 and IPv6, in order.
+
+    ``/proc/net/tcp``: the second field is ADDRESS:PORT in hexadecimal, the fourth the state, in
+    which 0A is TCP_LISTEN (``include/net/tcp_states.h``).
+    """
+    ports = set()
+    for table in ("proc/net/tcp", "proc/net/tcp6"):
+        try:
+            lines = (root / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in map(str.split, lines):
+            if fields[3] == "0A":
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return tuple(sorted(ports))
+
+
+def read_other_nfsd_transports(root: Path) -> tuple[str, ...]:
+    """The lines of ``/proc/fs/nfsd/portlist`` that are not TCP; empty without a running nfsd."""
+    try:
+        lines = (root / "proc/fs/nfsd/portlist").read_text().splitlines()
+    except OSError:
+        return ()
+    return tuple(sorted({line for line in lines if line and not line.startswith("tcp")}))

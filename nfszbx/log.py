@@ -1,0 +1,32 @@
+"""Log records on standard error, one line each; with systemd's level prefix under the journal."""
+
+import logging
+import os
+import sys
+
+_SYSTEMD_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+
+class _StandardErrorHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic only in stubs
+    """Writes to whatever ``sys.stderr`` is now: the live table replaces it while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class _JournalFormatter(logging.Formatter):
+    """``<4>message``: what sd-daemon(3) reads as a level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_SYSTEMD_LEVELS.get(record.levelno, 5)}>{super().format(record)}"
+
+
+def start_logging(level: str) -> None:
+    """Send records of ``level`` (``debug`` to ``error``) and above to standard error."""
+    handler = _StandardErrorHandler(sys.stderr)
+    if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty():
+        handler.setFormatter(_JournalFormatter("%(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("nfszbx: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

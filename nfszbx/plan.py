@@ -1,0 +1,169 @@
+"""Chooses, from facts and configuration, how each direction is counted; says what is left out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from nfszbx.config import Config, Way
+from nfszbx.errors import BpftraceError, KernelError, NfszbxError, PrivilegeError
+from nfszbx.kernel.facts import KernelFacts
+from nfszbx.traffic import Direction, Service
+from nfszbx.ways import Candidate, judge_receive, judge_transmit
+
+MINIMUM_BPFTRACE = (0, 17, 0)
+_INSTALL_BPFTRACE = "apt-get install bpftrace (or your distribution's package)"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How one direction is counted; ``chosen`` is None when no way is left."""
+
+    direction: Direction
+    chosen: Candidate | None
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """How the sockets of one service are recognised."""
+
+    service: Service
+    ports: tuple[int, ...]
+    task_names: tuple[str, ...]
+    any_port: bool
+
+
+@dataclass(frozen=True)
+class Omission:
+    """Something that is not measured, why, and what would change that."""
+
+    what: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something that keeps nfszbx from measuring anything at all."""
+
+    kind: Literal["privilege", "bpftrace", "kernel"]
+    problem: str
+    remedy: str
+
+    def as_error(self) -> NfszbxError:
+        """The obstacle as the error that ends the program."""
+        errors = {"privilege": PrivilegeError, "bpftrace": BpftraceError, "kernel": KernelError}
+        return errors[self.kind](self.problem, self.remedy)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will run, what will not, and why."""
+
+    choices: tuple[Choice, ...]
+    services: tuple[ServicePlan, ...]
+    omissions: tuple[Omission, ...]
+    obstacles: tuple[Obstacle, ...]
+    byte_order: Literal["little", "big"]
+    interval_seconds: int
+    map_max_entries: int
+
+    @property
+    def measured_directions(self) -> tuple[Direction, ...]:
+        """The directions that are counted."""
+        return tuple(choice.direction for choice in self.choices if choice.chosen)
+
+    @property
+    def keeps_sending_sockets(self) -> bool:
+        """Does a chosen way keep the socket of a send in a map until the send returns?"""
+        chosen = {choice.direction: choice.chosen for choice in self.choices}[Direction.TRANSMIT]
+        return chosen is not None and chosen.way is Way.KPROBE
+
+
+def make_plan(facts: KernelFacts, config: Config) -> Plan:
+    """The plan for a machine; whatever is missing is in it as an omission or an obstacle."""
+    choices = tuple(_choose(direction, facts, config) for direction in Direction)
+    services = tuple(
+        ServicePlan(
+            service, tuple(sorted(set(c.ports))), tuple(sorted(set(c.task_names))), c.any_port
+        )
+        for service, c in config.services.enabled().items()
+    )
+    return Plan(
+        choices,
+        services,
+        tuple(_find_omissions(facts, choices)),
+        tuple(_find_obstacles(facts, choices)),
+        facts.byte_order,
+        config.interval_seconds,
+        config.map_max_entries,
+    )
+
+
+def _choose(direction: Direction, facts: KernelFacts, config: Config) -> Choice:
+    judge = judge_receive if direction is Direction.RECEIVE else judge_transmit
+    candidates = judge(facts)
+    allowed = [
+        candidate
+        for candidate in candidates
+        if not candidate.available.is_absent and config.way in ("auto", candidate.way)
+    ]
+    # Known to work before perhaps, exact before not, then the order of preference.
+    allowed.sort(key=lambda c: (not c.available.is_present, not c.exact))
+    return Choice(direction, allowed[0] if allowed else None, candidates)
+
+
+def _find_omissions(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator[Omission]:
+    for choice in choices:
+        what = f"{'received' if choice.direction is Direction.RECEIVE else 'transmitted'} bytes"
+        if choice.chosen is None:
+            reasons = [
+                f"{candidate.way}: {candidate.available.reason or 'not the way that is set'}"
+                for candidate in choice.candidates
+            ]
+            yield Omission(what, "; ".join(reasons), "set way to auto, or use a newer kernel")
+        elif not choice.chosen.exact:
+            remedy = "set way to auto, or use a kernel with kprobes or BTF trampolines"
+            yield Omission(f"a part of the {what}", choice.chosen.limits[-1], remedy)
+    for transport in facts.other_nfsd_transports:
+        yield Omission(
+            f"NFS over {transport}", "it bypasses TCP, where nfszbx counts", "mount with proto=tcp"
+        )
+
+
+def _find_obstacles(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator[Obstacle]:
+    if not facts.privilege.is_present:
+        yield Obstacle(
+            "privilege",
+            f"nfszbx needs root to load BPF programs: {facts.privilege.reason}",
+            "run it as root, for example with sudo",
+        )
+    bpftrace = facts.bpftrace
+    if not bpftrace.program.is_present:
+        yield Obstacle("bpftrace", bpftrace.program.reason, _INSTALL_BPFTRACE)
+    elif bpftrace.version < MINIMUM_BPFTRACE:
+        wanted = ".".join(map(str, MINIMUM_BPFTRACE))
+        yield Obstacle(
+            "bpftrace",
+            f"{bpftrace.path} is version {bpftrace.version_text}, too old: {wanted} is the oldest "
+            "that works",
+            "install a newer bpftrace; name it with the setting bpftrace",
+        )
+    if not facts.tracefs.is_present:
+        yield Obstacle(
+            "kernel", facts.tracefs.reason, "mount -t tracefs tracefs /sys/kernel/tracing"
+        )
+    if facts.kernel_memory.is_absent:
+        yield Obstacle(
+            "kernel",
+            f"BPF programs may not read kernel memory: {facts.kernel_memory.reason}",
+            "boot with lockdown=integrity, or without Secure Boot",
+        )
+    if facts.btf.is_absent:
+        yield Obstacle("kernel", facts.btf.reason, "install a kernel with CONFIG_DEBUG_INFO_BTF=y")
+    elif facts.tracefs.is_present and not any(choice.chosen for choice in choices):
+        yield Obstacle(
+            "kernel",
+            "no way of counting is left on this kernel",
+            "nfszbx check lists each way with what it lacks",
+        )

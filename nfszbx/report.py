@@ -1,0 +1,79 @@
+"""What ``nfszbx check`` says about a machine: for people as text, for machines as JSON."""
+
+from collections.abc import Iterator
+
+from pydantic import TypeAdapter
+
+from nfszbx.kernel.facts import KernelFacts, Presence
+from nfszbx.plan import Choice, Plan, ServicePlan
+
+_PLAN = TypeAdapter(Plan)
+
+
+def render_text(facts: KernelFacts, plan: Plan) -> str:
+    """The report for people; ends in a line feed."""
+    return "\n".join([*_render_head(facts, plan), *_render_body(facts, plan)]) + "\n"
+
+
+def render_json(facts: KernelFacts, plan: Plan) -> str:
+    """``{"plan": …, "facts": …}``; the facts are a facts file, too."""
+    plan_text = _PLAN.dump_json(plan, indent=2).decode()
+    facts_text = TypeAdapter(KernelFacts).dump_json(facts, indent=2).decode()
+    return f'{{"plan": {plan_text},\n"facts": {facts_text}}}\n'
+
+
+def find_idle_services(facts: KernelFacts, plan: Plan) -> list[ServicePlan]:
+    """The services on whose ports nothing listens now, in this network namespace."""
+    listening = set(facts.listening_ports)
+    return [service for service in plan.services if not listening.intersection(service.ports)]
+
+
+def _render_head(facts: KernelFacts, plan: Plan) -> Iterator[str]:
+    bpftrace = facts.bpftrace
+    program = f"bpftrace {bpftrace.version_text}" if bpftrace.program.is_present else "no bpftrace"
+    yield f"Linux {facts.release} {facts.machine}, {program}"
+    if plan.obstacles:
+        yield ""
+        yield "Nothing can be measured:"
+        for obstacle in plan.obstacles:
+            yield f"  - {obstacle.problem}"
+            yield f"      {obstacle.remedy}"
+
+
+def _render_body(facts: KernelFacts, plan: Plan) -> Iterator[str]:
+    for choice in plan.choices:
+        yield ""
+        yield from _render_choice(choice)
+    yield ""
+    yield "Services:"
+    idle = find_idle_services(facts, plan)
+    for service in plan.services:
+        now = " (nothing listens there now)" if service in idle else ""
+        ports = ", ".join(map(str, service.ports)) or "none"
+        names = (
+            f", and tasks {', '.join(service.task_names)} on any port" if service.any_port else ""
+        )
+        yield f"  {service.service:<6} local TCP ports {ports}{names}{now}"
+    if plan.omissions:
+        yield ""
+        yield "Not measured:"
+        for omission in plan.omissions:
+            yield f"  {omission.what}: {omission.reason} ({omission.remedy})"
+
+
+def _render_choice(choice: Choice) -> Iterator[str]:
+    """One direction: the way in use, what it cannot see, and the other ways."""
+    verb = "Received" if choice.direction == "receive" else "Transmitted"
+    if choice.chosen is None:
+        yield f"{verb} bytes: not measured"
+    else:
+        exactness = "exact to the byte" if choice.chosen.exact else "not exact"
+        yield f"{verb} bytes: by {choice.chosen.way}, {exactness}"
+        if choice.chosen.available.presence is Presence.UNKNOWN:
+            yield f"    not certain to work: {choice.chosen.available.reason}"
+        for limit in choice.chosen.limits:
+            yield f"    {limit}"
+    for candidate in choice.candidates:
+        if candidate is not choice.chosen:
+            reason = candidate.available.reason or "possible, but another way comes first"
+            yield f"  {candidate.way}: {reason}"

@@ -1,0 +1,120 @@
+"""Turns a delta and the health into samples; the only place that converts units."""
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+
+from nfszbx import __version__, catalog
+from nfszbx.catalog import Metric
+from nfszbx.counters import Bytes, Delta
+from nfszbx.health import Health
+from nfszbx.traffic import Direction, Service, Slot
+
+NANOSECONDS_PER_SECOND = 1_000_000_000
+
+_TOTALS = {
+    Direction.RECEIVE: (catalog.RECEIVE_BYTES, catalog.RECEIVE_RATE),
+    Direction.TRANSMIT: (catalog.TRANSMIT_BYTES, catalog.TRANSMIT_RATE),
+}
+_ROWS = {
+    Direction.RECEIVE: (catalog.CLIENT_RECEIVE_BYTES, catalog.CLIENT_RECEIVE_RATE),
+    Direction.TRANSMIT: (catalog.CLIENT_TRANSMIT_BYTES, catalog.CLIENT_TRANSMIT_RATE),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value of one metric; ``labels`` in the order of the metric's label names."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+    value: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Everything there is to say about one interval."""
+
+    unix_seconds: float
+    """When the interval ended, on the wall clock."""
+    complete: bool
+    """True when all traffic of the interval was counted."""
+    samples: tuple[Sample, ...]
+
+
+def make_samples(
+    delta: Delta | None, health: Health, unix_seconds: float, *, measured: bool
+) -> Samples:
+    """The samples of an interval.
+
+    ``measured`` is False for an interval in which no dump arrived: the counters of the last delta
+    (None before the first one) stand still, and rates are missing, since nobody knows them. What
+    the plan does not measure is missing as well, rather than zero.
+    """
+    samples = [*_health_samples(delta, health)]
+    if delta is not None:
+        samples += _traffic_samples(delta, _measured_slots(health), measured=measured)
+    complete = measured and delta is not None and delta.complete
+    return Samples(unix_seconds, complete, tuple(samples))
+
+
+def _measured_slots(health: Health) -> Set[Slot]:
+    services = {service.service for service in health.plan.services}
+    return {
+        Slot(service, direction)
+        for service in Service
+        if service in services
+        for direction in health.plan.measured_directions
+    }
+
+
+def _traffic_samples(delta: Delta, slots: Set[Slot], *, measured: bool) -> Iterator[Sample]:
+    seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if measured else None
+    for slot, count in delta.totals.items():
+        if slot in slots:
+            yield from _pair(_TOTALS[slot.direction], (slot.service,), count, seconds)
+    # Both directions of every client that has a row, also where only one has seen traffic.
+    clients = sorted({(slot.service, client) for slot, client in delta.rows})
+    for service, client in clients:
+        for direction in Direction:
+            slot = Slot(service, direction)
+            if slot in slots:
+                count = delta.rows.get((slot, client), Bytes(0, 0))
+                yield from _pair(_ROWS[direction], (service, client), count, seconds)
+
+
+def _pair(
+    metrics: tuple[Metric, Metric], labels: tuple[str, ...], count: Bytes, seconds: float | None
+) -> Iterator[Sample]:
+    counter, rate = metrics
+    yield Sample(counter, labels, count.total)
+    if seconds is not None:
+        yield Sample(rate, labels, count.interval / seconds)
+
+
+def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
+    plan = health.plan
+    yield Sample(catalog.BUILD_INFO, (__version__,), 1)
+    for choice in plan.choices:
+        way = choice.chosen.way if choice.chosen else "none"
+        yield Sample(catalog.WAY_INFO, (choice.direction, way), 1)
+    yield Sample(catalog.NOT_MEASURED, (), len(plan.omissions))
+    yield Sample(catalog.CHILD_UP, (), int(health.child_up))
+    for reason, count in health.restarts.items():
+        yield Sample(catalog.RESTARTS, (reason,), count)
+    yield Sample(catalog.INTERVALS, (), health.intervals)
+    yield Sample(catalog.INCOMPLETE_INTERVALS, (), health.incomplete_intervals)
+    yield Sample(catalog.REFUSED_DUMPS, (), health.refused_dumps)
+    yield Sample(catalog.LOST_EVENTS, (), health.lost_events)
+    if health.missed_runs is not None:
+        yield Sample(catalog.MISSED_RUNS, (), health.missed_runs)
+    if health.last_dump_unix_seconds is not None:
+        yield Sample(catalog.LAST_DUMP, (), health.last_dump_unix_seconds)
+    if delta is not None:
+        yield Sample(catalog.INTERVAL_SECONDS, (), delta.elapsed_ns / NANOSECONDS_PER_SECOND)
+        yield Sample(catalog.MAP_ENTRIES, (), delta.map_entries)
+    yield Sample(catalog.MAP_MAX_ENTRIES, (), plan.map_max_entries)
+    for sink in health.sinks:
+        yield Sample(catalog.SINK_QUEUE, (sink.name,), sink.queue_length)
+        yield Sample(catalog.SINK_DELIVERED, (sink.name,), sink.delivered)
+        yield Sample(catalog.SINK_DROPPED, (sink.name,), sink.dropped)
+        yield Sample(catalog.SINK_ERRORS, (sink.name,), sink.errors)

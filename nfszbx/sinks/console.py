@@ -1,0 +1,105 @@
+"""Shows each interval: a live table on a terminal, otherwise a line of JSON on standard output."""
+
+import json
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.live import Live
+from rich.table import Table
+
+from nfszbx.clock import local_time_text
+from nfszbx.document import make_document
+from nfszbx.errors import SinkRefusedError
+from nfszbx.samples import Samples
+from nfszbx.traffic import OTHER
+
+_FRAME_LINES = 8
+"""Lines of the screen that are not clients: title, head, rules, and room for a message."""
+
+
+class JsonLinesSink:
+    """One line of JSON for each interval."""
+
+    name = "console"
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def deliver(self, samples: Samples) -> None:
+        """Write the document of the interval."""
+        try:
+            print(json.dumps(make_document(samples)), file=self._stream, flush=True)
+        except OSError as error:
+            raise SinkRefusedError(f"standard output: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Nothing to free: standard output is not ours."""
+
+
+class TableSink:
+    """A table that is redrawn in place; the busiest clients first, as many as fit."""
+
+    name = "console"
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, screen=False)
+        self._live.start()
+
+    def deliver(self, samples: Samples) -> None:
+        """Redraw."""
+        self._live.update(self._make_table(samples), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last table on the screen and give the terminal back."""
+        self._live.stop()
+
+    def _make_table(self, samples: Samples) -> Table:
+        document = make_document(samples)
+        note = "" if document["complete"] else "  (incomplete: bpftrace did not run all the time)"
+        table = Table(title=f"nfszbx  {local_time_text(samples.unix_seconds)}{note}")
+        table.add_column("service")
+        table.add_column("client")
+        for heading in ("receive/s", "transmit/s", "received", "transmitted"):
+            table.add_column(heading, justify="right")
+        for service, values in document["services"].items():
+            table.add_row(service, "all", *_cells(values), style="bold")
+        table.add_section()
+        clients = sorted(
+            (row for row in document["clients"] if row["client"] != OTHER or _volume(row)),
+            key=lambda row: (-_speed(row), -_volume(row), row["id"]),
+        )
+        room = max(3, self._console.height - _FRAME_LINES - len(document["services"]))
+        for row in clients[:room]:
+            table.add_row(row["service"], row["client"], *_cells(row))
+        if len(clients) > room:
+            table.caption = f"and {len(clients) - room} more clients"
+        return table
+
+
+def make_console_sink() -> JsonLinesSink | TableSink:
+    """A table when standard output is a terminal."""
+    if sys.stdout.isatty():
+        return TableSink(Console())
+    return JsonLinesSink(sys.stdout)
+
+
+def _cells(values: dict[str, float]) -> list[str]:
+    """Decimal multiples of bytes; an empty cell for what is not known."""
+    fields = (
+        "receive_bytes_per_second",
+        "transmit_bytes_per_second",
+        "receive_bytes_total",
+        "transmit_bytes_total",
+    )
+    return [decimal(round(values[field])) if field in values else "" for field in fields]
+
+
+def _speed(row: dict[str, float]) -> float:
+    return row.get("receive_bytes_per_second", 0) + row.get("transmit_bytes_per_second", 0)
+
+
+def _volume(row: dict[str, float]) -> float:
+    return row.get("receive_bytes_total", 0) + row.get("transmit_bytes_total", 0)

@@ -1,0 +1,108 @@
+"""Runs a sink in a thread behind a bounded queue, so that it can delay nobody but itself."""
+
+import logging
+import threading
+from collections import deque
+
+from nfszbx.errors import SinkRefusedError, SinkUnavailableError
+from nfszbx.health import SinkHealth
+from nfszbx.samples import Samples
+from nfszbx.sinks.base import Sink
+
+QUEUE_INTERVALS = 360
+"""An hour of ten-second intervals; the oldest is dropped when one more comes."""
+MAX_BACK_OFF_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class SinkWorker:
+    """One sink, its queue and its tallies."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._queue: deque[Samples] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._failing = False
+        self._delivered = self._dropped = self._errors = 0
+        self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
+        self._thread.start()
+
+    def put(self, samples: Samples) -> None:
+        """Queue the samples; never waits."""
+        with self._changed:
+            if len(self._queue) == QUEUE_INTERVALS:
+                self._queue.popleft()
+                self._dropped += 1
+            self._queue.append(samples)
+            self._changed.notify()
+
+    def health(self) -> SinkHealth:
+        """The tallies now."""
+        with self._changed:
+            return SinkHealth(
+                self._sink.name, len(self._queue), self._delivered, self._dropped, self._errors
+            )
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Give the sink so long to take what is queued, then end. What is left is reported."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(timeout_seconds)
+        left = self.health().queue_length
+        if left:
+            _log.warning("sink %s: %d intervals were not delivered", self._sink.name, left)
+        if not self._thread.is_alive():
+            self._sink.close()
+
+    def _run(self) -> None:
+        back_off = 1.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._stopping)
+                if not self._queue:
+                    return
+                samples = self._queue[0]
+            try:
+                self._sink.deliver(samples)
+            except SinkUnavailableError as error:
+                self._note_failure(str(error), samples, dropped=False)
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._stopping, back_off):
+                        return
+                back_off = min(back_off * 2, MAX_BACK_OFF_SECONDS)
+                continue
+            except SinkRefusedError as error:
+                self._note_failure(str(error), samples, dropped=True)
+            except Exception:  # noqa: BLE001  a fault of the sink must not take the measuring down
+                _log.exception("sink %s failed", self._sink.name)
+                self._note_failure("internal error", samples, dropped=True)
+            else:
+                self._note_success(samples)
+            back_off = 1.0
+
+    def _note_success(self, samples: Samples) -> None:
+        if self._failing:
+            _log.info("sink %s works again", self._sink.name)
+        with self._changed:
+            self._failing = False
+            self._delivered += 1
+            self._take_off(samples)
+
+    def _note_failure(self, message: str, samples: Samples, *, dropped: bool) -> None:
+        """Count the failure; log it when it is the first of a row."""
+        if not self._failing:
+            _log.warning("sink %s: %s", self._sink.name, message)
+        with self._changed:
+            self._failing = True
+            self._errors += 1
+            if dropped:
+                self._dropped += 1
+                self._take_off(samples)
+
+    def _take_off(self, samples: Samples) -> None:
+        """Remove the samples, unless a full queue has dropped them in the meantime."""
+        if self._queue and self._queue[0] is samples:
+            self._queue.popleft()

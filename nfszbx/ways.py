@@ -1,0 +1,127 @@
+"""The ways to count each direction, judged for one kernel.
+
+What the hooks see, and what they miss, was measured on real kernels; docs/counting.md has it.
+"""
+
+from dataclasses import dataclass
+
+from nfszbx.config import Way
+from nfszbx.kernel.facts import Fact, KernelFacts, Presence
+
+_TLS_LIMIT = "NFS over TLS is counted as plain text, without what TLS adds"
+_PREEMPTION_LIMIT = (
+    "on a fully preemptible kernel a call that interrupts another in the same probe is missed; "
+    "the kernel counts these, see nfszbx_missed_runs_total"
+)
+_REPEATS_LIMIT = (
+    "a reader that peeks (MSG_PEEK) or waits for a full buffer (MSG_WAITALL) is counted more "
+    "than once; nfsd, smbd and ksmbd do neither"
+)
+_SPLICE_LIMIT = "data taken by splice(2) is not counted; no service here does that"
+_MAXACTIVE_LIMIT = (
+    "the kernel follows only a limited number of sends that sleep at the same time "
+    "(kretprobe maxactive); more of them than that are missed"
+)
+_PAGES_LIMIT = (
+    "this kernel sends file data by tcp_sendpage, which the tracepoint does not see: most of "
+    "what nfsd sends is missed, and what smbd sends with 'use sendfile = yes'"
+)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A fragment of ``scripts/bpftrace/``, placed on a kernel function or tracepoint."""
+
+    fragment: str
+    """Its file name without ``.bt``."""
+    written_for: str
+    """The function that the fragment names."""
+    function: str
+    """The function that the script is to name in its place."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to count one direction, judged for one kernel."""
+
+    way: Way
+    available: Fact
+    exact: bool
+    """Equal to the kernel's own socket counters for every service over plain TCP."""
+    limits: tuple[str, ...]
+    """What it does not count, or counts differently, and when."""
+    hooks: tuple[Hook, ...]
+
+
+def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
+    """The ways to count what the server receives, in the order of preference."""
+    return (
+        Candidate(
+            Way.FUNCTION_EXIT,
+            _need(facts.function_exit, facts.btf, facts.traceable["tcp_cleanup_rbuf"]),
+            exact=True,
+            limits=(_REPEATS_LIMIT, _PREEMPTION_LIMIT),
+            hooks=(Hook("receive_function_exit", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
+        ),
+        Candidate(
+            Way.KPROBE,
+            _need(facts.kprobes, facts.btf, facts.symbols["tcp_cleanup_rbuf"]),
+            exact=True,
+            limits=(_REPEATS_LIMIT,),
+            hooks=(Hook("receive_kprobe", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
+        ),
+        Candidate(
+            Way.TRACEPOINT,
+            _need(facts.btf, facts.tracepoints["sock:sock_recv_length"]),
+            exact=True,
+            limits=(_TLS_LIMIT, _SPLICE_LIMIT),
+            hooks=(Hook("receive_tracepoint", "sock_recv_length", "sock_recv_length"),),
+        ),
+    )
+
+
+def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
+    """The ways to count what the server transmits, in the order of preference."""
+    # Since Linux kernel commit dc97391e6610 ("sock: Remove ->sendpage*() in favour of
+    # sendmsg(MSG_SPLICE_PAGES)") (in v6.5, but also in a distribution's 6.4) both are gone.
+    pages = facts.symbols["do_tcp_sendpages"]
+    names = (
+        ("tcp_sendmsg_locked",) if pages.is_absent else ("tcp_sendmsg_locked", "do_tcp_sendpages")
+    )
+
+    def hooks(way: Way) -> tuple[Hook, ...]:
+        return tuple(Hook(f"transmit_{way}", "tcp_sendmsg_locked", name) for name in names)
+
+    sends_pages = not facts.symbols["tcp_sendpage"].is_absent
+    return (
+        Candidate(
+            Way.FUNCTION_EXIT,
+            _need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
+            exact=True,
+            limits=(_PREEMPTION_LIMIT,),
+            hooks=hooks(Way.FUNCTION_EXIT),
+        ),
+        Candidate(
+            Way.KPROBE,
+            _need(facts.kprobes, facts.btf, *(facts.symbols[name] for name in names)),
+            exact=True,
+            limits=(_MAXACTIVE_LIMIT,),
+            hooks=hooks(Way.KPROBE),
+        ),
+        Candidate(
+            Way.TRACEPOINT,
+            _need(facts.btf, facts.tracepoints["sock:sock_send_length"]),
+            exact=not sends_pages,
+            limits=(_TLS_LIMIT, _PAGES_LIMIT) if sends_pages else (_TLS_LIMIT,),
+            hooks=(Hook("transmit_tracepoint", "sock_send_length", "sock_send_length"),),
+        ),
+    )
+
+
+def _need(*facts: Fact) -> Fact:
+    """All of them: absent if one is, else unknown if one is."""
+    for presence in (Presence.ABSENT, Presence.UNKNOWN):
+        reasons = [fact.reason for fact in facts if fact.presence is presence]
+        if reasons:
+            return Fact(presence, "; ".join(dict.fromkeys(reasons)))
+    return facts[0]
