@@ -67,6 +67,7 @@ class Plan:
     byte_order: Literal["little", "big"]
     interval_seconds: int
     map_max_entries: int
+    bpftrace_version: tuple[int, int, int]
 
     @property
     def measured_directions(self) -> tuple[Direction, ...]:
@@ -97,6 +98,7 @@ def make_plan(facts: KernelFacts, config: Config) -> Plan:
         facts.byte_order,
         config.interval_seconds,
         config.map_max_entries,
+        facts.bpftrace.version,
     )
 
 

@@ -27,7 +27,8 @@ def read_bpftrace(path: str | None) -> BpftraceFacts:
 def read_function_exit(bpftrace: BpftraceFacts, privilege: Fact) -> Fact:
     """Can BPF trampolines (kfunc/kretfunc, since 0.20 called fentry/fexit) be attached?
 
-    ``bpftrace --info`` loads and attaches such a program; it needs root.
+    ``bpftrace --info`` loads and attaches such a program; it needs root. Late versions (0.27) do
+    not tell any more, so there a probe is attached for a moment; ``--dry-run`` is there since 0.22.
     """
     if not bpftrace.program.is_present:
         return unknown(bpftrace.program.reason)
@@ -36,9 +37,10 @@ def read_function_exit(bpftrace: BpftraceFacts, privilege: Fact) -> Fact:
     answer = _ask(bpftrace.path, "--info")
     if isinstance(answer, Fact):
         return answer
-    match = re.search(r"^\s*(?:kfunc|fentry): (yes|no)\b", answer, re.MULTILINE)
+    match = re.search(r"\b(?:kfunc|fentry): (yes|no)\b", answer)
     if match is None:
-        return unknown("bpftrace --info does not tell")
+        trial = _ask(bpftrace.path, "--dry-run", "-e", "fexit:tcp_cleanup_rbuf { @ = count(); }")
+        return trial if isinstance(trial, Fact) else PRESENT
     if match[1] == "yes":
         return PRESENT
     return absent("this kernel does not let BPF programs be attached to functions (fentry/fexit)")
@@ -49,10 +51,10 @@ def _search_path() -> str:
     return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/bin"])
 
 
-def _ask(program: str, option: str) -> str | Fact:
+def _ask(program: str, *options: str) -> str | Fact:
     try:
         result = subprocess.run(  # noqa: S603  a fixed option; the path is root's own setting
-            [program, option],
+            [program, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,7 +66,7 @@ def _ask(program: str, option: str) -> str | Fact:
     except OSError as error:
         return absent(f"{program} cannot be run: {error.strerror}")
     except subprocess.TimeoutExpired:
-        return unknown(f"{program} {option} gave no answer within {_TIMEOUT_SECONDS} s")
+        return unknown(f"{program} {options[0]} gave no answer within {_TIMEOUT_SECONDS} s")
     if result.returncode != 0:
-        return absent(f"{program} {option} ended with status {result.returncode}")
+        return absent(f"{program} {options[0]} ended with status {result.returncode}")
     return result.stdout

@@ -1,0 +1,134 @@
+"""bpftrace dies, nfszbx goes on; nfszbx ends, no bpftrace is left."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.live.running import NfszbxRun, client_bytes, wait_until_gone
+from tests.live.samba import SambaServer, SmbClient
+
+KILLS = 5
+
+
+@contextmanager
+def moving_data(client: SmbClient, payload: Path) -> Iterator[None]:
+    """While this lasts, the client writes and reads all the time."""
+    stop = threading.Event()
+
+    def move() -> None:
+        while not stop.is_set():
+            for line in (f'put "{payload}" k', "get k /dev/null"):
+                client.start(line)
+                client.finish()
+
+    thread = threading.Thread(target=move)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_killed_five_times_during_a_transfer(samba: SambaServer, tmp_path: Path) -> None:
+    """After each SIGKILL a new bpftrace counts on; nothing goes backwards, nothing is invented."""
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"x" * 5_000_000)
+    with NfszbxRun() as run, samba.connect("127.0.1.1") as client:
+        killed = []
+        with moving_data(client, payload):
+            for _ in range(KILLS):
+                run.wait_for_dump()
+                (pid,) = run.child_pids()
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+                run.wait_for_dump()
+        last = run.wait_for_dump()
+        truth = samba.read_socket_bytes()
+        (survivor,) = run.child_pids()
+        assert run.stop(signal.SIGTERM) == 0
+
+    assert len(set(killed)) == KILLS
+    assert last["health"]["child_restarts_total"]["killed"] == KILLS
+    assert last["health"]["incomplete_intervals_total"] >= KILLS
+    counted = client_bytes(last, "smbd")
+    for direction in ("receive", "transmit"):
+        assert 50_000_000 < counted["127.0.2.1", direction] <= truth["127.0.2.1", direction]
+    for before, after in pairwise(run.documents):
+        for service, totals in before["services"].items():
+            for direction in ("receive", "transmit"):
+                field = f"{direction}_bytes_total"
+                assert after["services"][service][field] >= totals[field]
+        counters = client_bytes(after, "smbd")
+        for key, count in client_bytes(before, "smbd").items():
+            assert counters[key] >= count
+    assert all(wait_until_gone(pid) for pid in [*killed, survivor])
+
+
+def test_silent_child_is_replaced() -> None:
+    """A bpftrace that hangs (SIGSTOP) is noticed within about three intervals and killed."""
+    with NfszbxRun() as run:
+        (pid,) = run.child_pids()
+        os.kill(pid, signal.SIGSTOP)
+        document = run.next_document()
+        while not document["health"]["child_restarts_total"]["silent"]:
+            assert len(run.documents) < 20
+            document = run.next_document()
+        run.wait_for_dump()
+        assert wait_until_gone(pid)
+        assert run.child_pids() != [pid]
+    gaps = [d for d in run.documents if not d["complete"]]
+    assert gaps
+    assert all("receive_bytes_per_second" not in d["services"]["smbd"] for d in gaps[:1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP])
+def test_no_bpftrace_is_left(number: signal.Signals) -> None:
+    """However nfszbx ends, its bpftrace ends with it."""
+    with NfszbxRun() as run:
+        (pid,) = run.child_pids()
+        run.stop(number)
+        assert wait_until_gone(pid)
+
+
+def test_no_bpftrace_is_left_after_an_internal_failure(tmp_path: Path) -> None:
+    """A fault in nfszbx itself, provoked here, ends bpftrace as well."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import nfszbx.pipeline\n"
+        "def fail(*a, **k): raise ZeroDivisionError('provoked')\n"
+        "count = 0\n"
+        "real = nfszbx.pipeline.Pipeline.make_samples\n"
+        "def make(self, *a, **k):\n"
+        "    global count\n"
+        "    count += 1\n"
+        "    return real(self, *a, **k) if count < 3 else fail()\n"
+        "nfszbx.pipeline.Pipeline.make_samples = make\n",
+        encoding="utf-8",
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    with NfszbxRun(environment={"PYTHONPATH": path}) as run:
+        (pid,) = run.child_pids()
+        assert run.process.wait(30) == 1
+        assert wait_until_gone(pid)
+        assert any("provoked" in line for line in run.log_lines)
+
+
+def test_what_flowed_just_before_the_stop_is_counted(samba: SambaServer, tmp_path: Path) -> None:
+    """The last dump, which a stop asks for, has all bytes since the one before."""
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"x" * 3_000_000)
+    with NfszbxRun() as run, samba.connect("127.0.1.2") as client:
+        run.wait_for_dump()
+        client.start(f'put "{payload}" last')
+        client.finish()
+        truth = samba.read_socket_bytes()
+        assert run.stop(signal.SIGTERM) == 0
+        assert run.documents[-1]["complete"]
+        counted = client_bytes(run.documents[-1], "smbd")
+    assert counted["127.0.2.2", "receive"] >= truth["127.0.2.2", "receive"] > 3_000_000

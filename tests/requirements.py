@@ -1,0 +1,20 @@
+"""What a live test needs of the machine. Missing means skipped at a desk and failed in CI."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def require(*programs: str) -> None:
+    """Skip the test, or fail it in CI, unless it runs as root and has these programs."""
+    missing = [name for name in programs if not shutil.which(name)]
+    if os.geteuid() != 0:
+        missing.append("root")
+    if not Path("/sys/kernel/tracing/events/sock").is_dir():
+        missing.append("tracefs with the sock tracepoints")
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"CI must have: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
