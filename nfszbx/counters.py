@@ -8,12 +8,16 @@ service and direction, a total and rows: one for each client that :mod:`nfszbx.r
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 from nfszbx.dump import Dump
 from nfszbx.errors import DumpError
 from nfszbx.rows import Rows
 from nfszbx.traffic import OTHER, SLOTS, Slot
+
+MAX_REMEMBERED = 50_000
+"""Rows of clients that have or had one; beyond, the one longest idle would begin anew."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Counters:
         self._rows = Rows(max_clients)
         self._child: _Child | None = None
         self._totals: Counter[Slot] = Counter()
-        self._row_totals: Counter[tuple[Slot, str]] = Counter()
+        self._row_totals: dict[tuple[Slot, str], int] = {}
 
     def advance(self, dump: Dump) -> Delta | None:
         """What the dump adds; None when it repeats the one before.
@@ -95,11 +99,7 @@ class Counters:
             totals[slot] += count
             rows[slot, client if client in self._rows.clients else OTHER] += count
         self._totals.update(totals)
-        self._row_totals.update(rows)
-        # Without a row and gone from the kernel's map: a client that comes back begins anew.
-        for key in [key for key in self._row_totals if key[1] not in self._rows.known]:
-            if key[1] != OTHER:
-                del self._row_totals[key]
+        self._add_to_rows(rows)
         shown = {*self._rows.clients, OTHER}
         return Delta(
             end_ns=child.end_ns,
@@ -113,6 +113,13 @@ class Counters:
             },
             map_entries=len(child.client_bytes),
         )
+
+    def _add_to_rows(self, rows: Mapping[tuple[Slot, str], int]) -> None:
+        """Add an interval; a client that loses its row and gets it back later counts on."""
+        for key, count in rows.items():
+            self._row_totals[key] = self._row_totals.pop(key, 0) + count  # now the last in order
+        for key in list(islice(self._row_totals, max(0, len(self._row_totals) - MAX_REMEMBERED))):
+            del self._row_totals[key]
 
 
 _Key = TypeVar("_Key")

@@ -151,7 +151,7 @@ def _find_obstacles(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator
             "that works",
             "install a newer bpftrace; name it with the setting bpftrace",
         )
-    if not facts.tracefs.is_present:
+    if facts.tracefs.is_absent:
         yield Obstacle(
             "kernel", facts.tracefs.reason, "mount -t tracefs tracefs /sys/kernel/tracing"
         )
@@ -163,7 +163,7 @@ def _find_obstacles(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator
         )
     if facts.btf.is_absent:
         yield Obstacle("kernel", facts.btf.reason, "install a kernel with CONFIG_DEBUG_INFO_BTF=y")
-    elif facts.tracefs.is_present and not any(choice.chosen for choice in choices):
+    elif not facts.tracefs.is_absent and not any(choice.chosen for choice in choices):
         yield Obstacle(
             "kernel",
             "no way of counting is left on this kernel",

@@ -12,7 +12,10 @@ _PLAN = TypeAdapter(Plan)
 
 def render_text(facts: KernelFacts, plan: Plan) -> str:
     """The report for people; ends in a line feed."""
-    return "\n".join([*_render_head(facts, plan), *_render_body(facts, plan)]) + "\n"
+    lines = [*_render_head(facts, plan)]
+    if facts.privilege.is_present:  # without it, too little is known to say more
+        lines += _render_body(facts, plan)
+    return "\n".join(lines) + "\n"
 
 
 def render_json(facts: KernelFacts, plan: Plan) -> str:

@@ -1,6 +1,6 @@
 """Decides which clients have rows of their own: those with the most recent traffic."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 DECAY = 0.9
 """What an interval's traffic still weighs one interval later; a half after about seven."""
@@ -17,11 +17,6 @@ class Rows:
         self._max_clients = max_clients
         self._weights: dict[str, float] = {}
         self.clients: frozenset[str] = frozenset()
-
-    @property
-    def known(self) -> Set[str]:
-        """The clients that have a row or could get one now."""
-        return self._weights.keys()
 
     def update(self, interval_bytes: Mapping[str, int]) -> None:
         """Choose anew after an interval.

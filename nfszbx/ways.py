@@ -10,8 +10,8 @@ from nfszbx.kernel.facts import Fact, KernelFacts, Presence
 
 _TLS_LIMIT = "NFS over TLS is counted as plain text, without what TLS adds"
 _PREEMPTION_LIMIT = (
-    "on a fully preemptible kernel a call that interrupts another in the same probe is missed; "
-    "the kernel counts these, see nfszbx_missed_runs_total"
+    "on a preemptible kernel a call that interrupts another one in the same probe is missed; "
+    "nfszbx_missed_runs_total counts these"
 )
 _REPEATS_LIMIT = (
     "a reader that peeks (MSG_PEEK) or waits for a full buffer (MSG_WAITALL) is counted more "
@@ -59,8 +59,8 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
         Candidate(
             Way.FUNCTION_EXIT,
             _need(facts.function_exit, facts.btf, facts.traceable["tcp_cleanup_rbuf"]),
-            exact=True,
-            limits=(_REPEATS_LIMIT, _PREEMPTION_LIMIT),
+            exact=facts.preemption.spares_programs,
+            limits=_trampoline_limits(facts, _REPEATS_LIMIT),
             hooks=(Hook("receive_function_exit", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
@@ -97,8 +97,8 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         Candidate(
             Way.FUNCTION_EXIT,
             _need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
-            exact=True,
-            limits=(_PREEMPTION_LIMIT,),
+            exact=facts.preemption.spares_programs,
+            limits=_trampoline_limits(facts),
             hooks=hooks(Way.FUNCTION_EXIT),
         ),
         Candidate(
@@ -116,6 +116,16 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
             hooks=(Hook("transmit_tracepoint", "sock_send_length", "sock_send_length"),),
         ),
     )
+
+
+def _trampoline_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
+    """With what preemption does to programs behind BPF trampolines.
+
+    They run with preemption enabled, and a program that is already running on a CPU is not run
+    there again: Linux kernel commit ca06f55b9002 ("bpf: Add per-program recursion prevention
+    mechanism") (in v5.12). Programs of kprobes and tracepoints run with preemption disabled.
+    """
+    return limits if facts.preemption.spares_programs else (*limits, _PREEMPTION_LIMIT)
 
 
 def _need(*facts: Fact) -> Fact:

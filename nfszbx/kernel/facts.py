@@ -53,6 +53,21 @@ def unknown(reason: str) -> Fact:
     return Fact(Presence.UNKNOWN, reason)
 
 
+class Preemption(StrEnum):
+    """When the kernel takes a CPU from a task that runs in the kernel."""
+
+    NONE = "none"
+    VOLUNTARY = "voluntary"
+    LAZY = "lazy"
+    FULL = "full"
+    UNKNOWN = "unknown"
+
+    @property
+    def spares_programs(self) -> bool:
+        """Is a BPF program that runs at a function never interrupted by another task?"""
+        return self in (Preemption.NONE, Preemption.VOLUNTARY)
+
+
 @dataclass(frozen=True)
 class BpftraceFacts:
     """The bpftrace program on this machine."""
@@ -93,6 +108,7 @@ class KernelFacts:
     """Does the kernel carry its type information (``/sys/kernel/btf/vmlinux``)?"""
     kprobes: Fact
     """Was the kernel built with kprobe events, and are they switched on?"""
+    preemption: Preemption
     function_exit: Fact
     """Can BPF trampolines be attached (``bpftrace --info`` tries it)?"""
     bpftrace: BpftraceFacts

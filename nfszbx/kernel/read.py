@@ -29,6 +29,7 @@ def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
         tracefs=tracing.read_tracefs(root),
         btf=tracing.read_btf(root),
         kprobes=tracing.read_kprobes(root),
+        preemption=tracing.read_preemption(root, uname.version),
         function_exit=read_function_exit(bpftrace, privilege),
         bpftrace=bpftrace,
         symbols=symbols,

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from nfszbx.kernel.facts import PRESENT, Fact, absent, unknown
+from nfszbx.kernel.facts import PRESENT, Fact, Preemption, absent, unknown
 
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")  # where bpftrace looks, too
+_FUNCTIONS = "available_filter_functions"
 # include/uapi/linux/capability.h
 CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
 
@@ -38,15 +39,22 @@ def judge_privilege(user_id: int, capabilities: frozenset[str]) -> Fact:
     return absent("root without CAP_SYS_ADMIN and without CAP_BPF with CAP_PERFMON (a container?)")
 
 
-def find_tracefs(root: Path) -> Path | None:
-    """The mounted tracefs, or None. An empty mount point counts as not mounted."""
-    mounts = (root / place for place in _TRACEFS)
-    return next((mount for mount in mounts if (mount / "events").is_dir()), None)
+def find_tracefs(root: Path) -> Path | Fact:
+    """The mounted tracefs, or why there is none to be seen. An empty mount point is none."""
+    reason = absent("tracefs is not mounted")
+    for place in _TRACEFS:
+        try:
+            if (root / place / "events").is_dir():
+                return root / place
+        except PermissionError:
+            reason = unknown("only root may look into tracefs")
+    return reason
 
 
 def read_tracefs(root: Path) -> Fact:
     """Is tracefs mounted?"""
-    return PRESENT if find_tracefs(root) else absent("tracefs is not mounted")
+    tracefs = find_tracefs(root)
+    return tracefs if isinstance(tracefs, Fact) else PRESENT
 
 
 def read_kernel_memory(root: Path) -> Fact:
@@ -86,11 +94,30 @@ def read_kprobes(root: Path) -> Fact:
         pass  # debugfs is not mounted or not for us; the devices below tell the rest
     devices = root / "sys/bus/event_source/devices"
     tracefs = find_tracefs(root)
-    if (devices / "kprobe").exists() or (tracefs and (tracefs / "kprobe_events").exists()):
+    if (devices / "kprobe").exists():
         return PRESENT
-    if devices.is_dir() and tracefs:
-        return absent("the kernel was built without CONFIG_KPROBE_EVENTS")
-    return unknown("neither tracefs nor the perf devices can be seen")
+    if isinstance(tracefs, Fact):
+        return unknown(tracefs.reason)
+    if (tracefs / "kprobe_events").exists():
+        return PRESENT
+    return absent("the kernel was built without CONFIG_KPROBE_EVENTS")
+
+
+def read_preemption(root: Path, version: str) -> Preemption:
+    """The preemption mode in force; ``version`` is what ``uname -v`` prints.
+
+    The mode can be chosen at boot, and read in debugfs, since Linux kernel commit 826bfeb37bb4
+    ("preempt/dynamic: Support dynamic preempt with preempt= boot option") (in v5.12):
+    ``none (voluntary) full``. A kernel without the choice says in its version what it is.
+    """
+    if "PREEMPT_DYNAMIC" in version:
+        try:
+            text = (root / "sys/kernel/debug/sched/preempt").read_text()
+        except OSError:
+            return Preemption.UNKNOWN
+        match = re.search(r"\((none|voluntary|lazy|full)\)", text)
+        return Preemption(match[1]) if match else Preemption.UNKNOWN
+    return Preemption.FULL if "PREEMPT" in version else Preemption.VOLUNTARY
 
 
 def read_symbols(root: Path, names: Iterable[str]) -> dict[str, Fact]:
@@ -114,11 +141,11 @@ def read_traceable(root: Path, symbols: dict[str, Fact], names: Iterable[str]) -
     tracefs = find_tracefs(root)
     facts = {name: symbols[name] for name in names}
     try:
-        if tracefs is None:
-            raise FileNotFoundError(2, "tracefs is not mounted")
-        table = (tracefs / "available_filter_functions").read_bytes()
+        table = tracefs if isinstance(tracefs, Fact) else (tracefs / _FUNCTIONS).read_bytes()
     except OSError as error:
-        reason = unknown(f"available_filter_functions: {error.strerror}")
+        table = unknown(f"{_FUNCTIONS}: {error.strerror}")
+    if isinstance(table, Fact):
+        reason = unknown(table.reason)
         return {name: fact if fact.is_absent else reason for name, fact in facts.items()}
     for name, fact in facts.items():
         if re.search(rb"^%b(?: |$)" % re.escape(name.encode()), table, re.MULTILINE):
@@ -131,8 +158,8 @@ def read_traceable(root: Path, symbols: dict[str, Fact], names: Iterable[str]) -
 def read_tracepoints(root: Path, names: Iterable[str]) -> dict[str, Fact]:
     """Which of the tracepoints (``group:name``) exist."""
     tracefs = find_tracefs(root)
-    if tracefs is None:
-        return dict.fromkeys(names, unknown("tracefs is not mounted"))
+    if isinstance(tracefs, Fact):
+        return dict.fromkeys(names, unknown(tracefs.reason))
     return {
         name: PRESENT
         if (tracefs / "events" / name.replace(":", "/")).is_dir()

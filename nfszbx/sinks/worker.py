@@ -11,6 +11,7 @@ from nfszbx.sinks.base import Sink
 
 QUEUE_INTERVALS = 360
 """An hour of ten-second intervals; the oldest is dropped when one more comes."""
+FIRST_BACK_OFF_SECONDS = 1.0
 MAX_BACK_OFF_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class SinkWorker:
             self._sink.close()
 
     def _run(self) -> None:
-        back_off = 1.0
+        back_off = FIRST_BACK_OFF_SECONDS
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping)
@@ -81,7 +82,7 @@ class SinkWorker:
                 self._note_failure("internal error", samples, dropped=True)
             else:
                 self._note_success(samples)
-            back_off = 1.0
+            back_off = FIRST_BACK_OFF_SECONDS
 
     def _note_success(self, samples: Samples) -> None:
         if self._failing:

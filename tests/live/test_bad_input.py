@@ -1,0 +1,134 @@
+"""What a user gets wrong, or a machine lacks: a message, a hint, an exit code, no traceback."""
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nfszbx.config import Config
+from nfszbx.kernel.read import read_facts
+from nfszbx.plan import make_plan
+from tests.live.running import NFSZBX
+
+
+def run(
+    *words: str, environment: dict[str, str] | None = None, before: tuple[str, ...] = ()
+) -> tuple[int, str]:
+    """Exit status and standard error of a command; ``before`` is put in front of it."""
+    result = subprocess.run(
+        [*before, *NFSZBX, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stderr
+
+
+def test_not_root() -> None:
+    status, said = run("run", before=("setpriv", "--reuid=65534", "--clear-groups"))
+    assert status == 3
+    assert "needs root" in said
+    assert "hint: run it as root" in said
+
+
+def test_root_without_capabilities() -> None:
+    status, said = run("run", before=("setpriv", "--bounding-set=-all", "--inh-caps=-all"))
+    assert status == 3
+    assert "without CAP_SYS_ADMIN" in said
+
+
+def test_no_bpftrace() -> None:
+    status, said = run("run", environment={"NFSZBX_BPFTRACE": "/nowhere/bpftrace"})
+    assert status == 4
+    assert "/nowhere/bpftrace cannot be run: No such file" in said
+    assert "hint: apt-get install bpftrace" in said
+
+
+def test_bpftrace_too_old(tmp_path: Path) -> None:
+    old = tmp_path / "bpftrace"
+    old.write_text("#!/bin/sh\necho bpftrace v0.14.0\n")
+    old.chmod(0o755)
+    status, said = run("run", environment={"NFSZBX_BPFTRACE": str(old)})
+    assert status == 4
+    assert f"{old} is version 0.14.0, too old: 0.17.0 is the oldest that works" in said
+
+
+def test_tracefs_not_mounted() -> None:
+    """In a mount namespace of its own, where it is covered by an empty file system."""
+    hide = "mount -t tmpfs none /sys/kernel/tracing && mount -t tmpfs none /sys/kernel/debug"
+    before = ("unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh")
+    status, said = run("run", before=before)
+    assert status == 5
+    assert "tracefs is not mounted" in said
+    assert "hint: mount -t tracefs tracefs /sys/kernel/tracing" in said
+    status, _ = run("check", before=before)
+    assert status == 5
+
+
+def test_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        status, said = run("run", "--sink", "prometheus", "--prometheus-port", port)
+    assert status == 6
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in said
+    assert "hint: choose another with --prometheus-port" in said
+
+
+def test_way_that_this_kernel_does_not_have() -> None:
+    """Forced to one that cannot be: the same answer from run, script and check."""
+    plan = make_plan(read_facts(), Config())
+    missing = [c.way for c in plan.choices[0].candidates if c.available.is_absent]
+    for way in missing:
+        for command in ("run", "script"):
+            status, said = run(command, "--way", way)
+            assert status == 5
+            assert "no way of counting is left" in said
+            assert "hint: nfszbx check lists" in said
+        assert run("check", "--way", way)[0] == 5
+
+
+def test_unknown_sink() -> None:
+    status, said = run("run", "--sink", "kafka")
+    assert status == 2
+    assert "sinks[0] (--sink): should be 'console', 'prometheus' or 'zabbix', got 'kafka'" in said
+
+
+def test_errors_of_every_source_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "nfszbx.toml"
+    path.write_text(
+        "interval_seconds = 0\nmax_client = 5\n[services.smbd]\ntask_names = ['\" exit()']\n"
+    )
+    status, said = run(
+        "run", "--config", str(path), environment={"NFSZBX_ZABBIX__SERVER": "a b; rm"}
+    )
+    assert status == 2
+    assert said.startswith("nfszbx: 4 settings are wrong:\n")
+    for key in ("interval_seconds", "max_client", "services.smbd.task_names[0]", "zabbix.server"):
+        assert f"\n  {key} (" in said
+    assert "did you mean max_clients?" in said
+    assert "hint: docs/configuration.md" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--max-clients", "many"], ["fly"], ["run", "--nonsense"]]
+)
+def test_wrong_words(words: list[str]) -> None:
+    status, said = run(*words)
+    assert status == 2
+    assert "Usage" in said
+
+
+@pytest.mark.parametrize("content", [None, "{}", "nonsense"])
+def test_facts_file_that_is_none(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    if content:
+        path.write_text(content)
+    status, said = run("script", "--facts", str(path))
+    assert status == 2
+    assert str(path) in said
+    assert "hint: make one with: nfszbx facts > FILE" in said

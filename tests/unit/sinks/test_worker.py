@@ -1,0 +1,134 @@
+"""A sink that is slow, down, refusing or broken delays and harms nobody but itself."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from nfszbx.errors import SinkRefusedError, SinkUnavailableError
+from nfszbx.samples import Samples
+from nfszbx.sinks import worker as worker_module
+from nfszbx.sinks.worker import SinkWorker
+
+WAIT_SECONDS = 10.0
+
+
+class FakeSink:
+    """Does to each delivery what it is told; afterwards it just takes them."""
+
+    name = "fake"
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = list(faults)
+        self.taken: list[float] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.closed = False
+
+    def deliver(self, samples: Samples) -> None:
+        self.gate.wait(WAIT_SECONDS)
+        if self.faults:
+            raise self.faults.pop(0)
+        self.taken.append(samples.unix_seconds)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def samples(number: int) -> Samples:
+    return Samples(float(number), complete=True, samples=())
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_delivers_in_order_and_closes() -> None:
+    sink = FakeSink()
+    worker = SinkWorker(sink)
+    for number in range(5):
+        worker.put(samples(number))
+    worker.stop(WAIT_SECONDS)
+    assert sink.taken == [0, 1, 2, 3, 4]
+    assert sink.closed
+    health = worker.health()
+    assert (health.delivered, health.dropped, health.errors, health.queue_length) == (5, 0, 0, 0)
+
+
+def test_slow_sink_does_not_delay_the_caller_and_the_oldest_are_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_module, "QUEUE_INTERVALS", 3)
+    sink = FakeSink()
+    sink.gate.clear()
+    worker = SinkWorker(sink)
+    for number in range(10):
+        worker.put(samples(number))  # returns although nothing is taken
+    assert worker.health().queue_length == 3
+    assert worker.health().dropped == 7
+    sink.gate.set()
+    worker.stop(WAIT_SECONDS)
+    assert sink.taken[-3:] == [7, 8, 9]
+
+
+def test_unavailable_sink_gets_the_same_samples_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the log has one line for the failure and one for its end, however long it lasts."""
+    monkeypatch.setattr(worker_module, "FIRST_BACK_OFF_SECONDS", 0.01)
+    caplog.set_level(logging.INFO)
+    sink = FakeSink(*[SinkUnavailableError("connection refused")] * 3)
+    worker = SinkWorker(sink)
+    worker.put(samples(1))
+    worker.put(samples(2))
+    wait_for(lambda: len(sink.taken) == 2)
+    worker.stop(WAIT_SECONDS)
+    assert sink.taken == [1, 2]
+    assert (worker.health().errors, worker.health().dropped) == (3, 0)
+    assert caplog.messages == ["sink fake: connection refused", "sink fake works again"]
+
+
+def test_refused_samples_are_dropped_and_the_next_are_tried() -> None:
+    sink = FakeSink(SinkRefusedError("unknown host"))
+    worker = SinkWorker(sink)
+    worker.put(samples(1))
+    worker.put(samples(2))
+    worker.stop(WAIT_SECONDS)
+    assert sink.taken == [2]
+    assert (worker.health().errors, worker.health().dropped) == (1, 1)
+
+
+def test_fault_of_a_sink_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:
+    sink = FakeSink(ZeroDivisionError("bug"))
+    worker = SinkWorker(sink)
+    worker.put(samples(1))
+    worker.put(samples(2))
+    worker.stop(WAIT_SECONDS)
+    assert sink.taken == [2]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_stop_does_not_wait_for_a_sink_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    sink = FakeSink()
+    sink.gate.clear()
+    worker = SinkWorker(sink)
+    worker.put(samples(1))
+    worker.stop(0.05)
+    assert "1 intervals were not delivered" in caplog.text
+    assert not sink.closed
+    sink.gate.set()
+    wait_for(lambda: sink.taken == [1])
+
+
+def test_stop_while_the_sink_is_down_does_not_wait_for_the_back_off() -> None:
+    sink = FakeSink(*[SinkUnavailableError("down")] * 100)
+    worker = SinkWorker(sink)
+    worker.put(samples(1))
+    wait_for(lambda: worker.health().errors == 1)
+    worker.stop(WAIT_SECONDS)
+    assert sink.closed

@@ -1,0 +1,194 @@
+"""Which way is chosen, on recorded kernels and on ones that lack something."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from nfszbx.config import Config, Way
+from nfszbx.errors import BpftraceError, KernelError, PrivilegeError
+from nfszbx.kernel.facts import (
+    PRESENT,
+    BpftraceFacts,
+    KernelFacts,
+    Preemption,
+    absent,
+    facts_from_json,
+    unknown,
+)
+from nfszbx.plan import Plan, make_plan
+from nfszbx.traffic import Direction
+
+FACTS = Path(__file__).parents[1] / "fixtures" / "facts"
+
+
+def recorded(name: str) -> KernelFacts:
+    return facts_from_json((FACTS / f"{name}.json").read_text(), name)
+
+
+def chosen(plan: Plan) -> dict[Direction, tuple[Way, bool, list[str]] | None]:
+    return {
+        choice.direction: (
+            choice.chosen.way,
+            choice.chosen.exact,
+            [hook.function for hook in choice.chosen.hooks],
+        )
+        if choice.chosen
+        else None
+        for choice in plan.choices
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "receive", "transmit"),
+    [
+        (
+            "debian12-6.1",
+            (Way.FUNCTION_EXIT, True, ["tcp_cleanup_rbuf"]),
+            (Way.FUNCTION_EXIT, True, ["tcp_sendmsg_locked", "do_tcp_sendpages"]),
+        ),
+        (
+            "debian13-6.12",
+            (Way.FUNCTION_EXIT, True, ["tcp_cleanup_rbuf"]),
+            (Way.FUNCTION_EXIT, True, ["tcp_sendmsg_locked"]),
+        ),
+        (  # lazily preemptible, so function exit is not exact there
+            "debian-unstable-7.2",
+            (Way.KPROBE, True, ["tcp_cleanup_rbuf"]),
+            (Way.KPROBE, True, ["tcp_sendmsg_locked"]),
+        ),
+        (
+            "no-kprobes-6.18",
+            (Way.TRACEPOINT, True, ["sock_recv_length"]),
+            (Way.TRACEPOINT, True, ["sock_send_length"]),
+        ),
+    ],
+)
+def test_recorded_kernels(name: str, receive: object, transmit: object) -> None:
+    plan = make_plan(recorded(name), Config())
+    assert chosen(plan) == {Direction.RECEIVE: receive, Direction.TRANSMIT: transmit}
+    assert not plan.obstacles
+    assert not plan.omissions
+
+
+def test_kprobes_where_trampolines_are_missing() -> None:
+    """arm64 before 6.0, for one."""
+    facts = dataclasses.replace(recorded("debian12-6.1"), function_exit=absent("no trampolines"))
+    plan = make_plan(facts, Config())
+    assert chosen(plan)[Direction.TRANSMIT] == (
+        Way.KPROBE,
+        True,
+        ["tcp_sendmsg_locked", "do_tcp_sendpages"],
+    )
+    assert plan.keeps_sending_sockets
+
+
+@pytest.mark.parametrize("mode", [Preemption.LAZY, Preemption.FULL, Preemption.UNKNOWN])
+def test_function_exit_is_not_exact_where_the_kernel_is_preempted(mode: Preemption) -> None:
+    facts = dataclasses.replace(recorded("debian13-6.12"), preemption=mode)
+    assert chosen(make_plan(facts, Config()))[Direction.RECEIVE] == (
+        Way.KPROBE,
+        True,
+        ["tcp_cleanup_rbuf"],
+    )
+    forced = make_plan(facts, Config(way="function_exit"))
+    assert [omission.what for omission in forced.omissions] == [
+        "a part of the received bytes",
+        "a part of the transmitted bytes",
+    ]
+    assert "nfszbx_missed_runs_total" in forced.omissions[0].reason
+
+
+def test_inlined_function_moves_only_its_own_direction() -> None:
+    facts = recorded("debian13-6.12")
+    traceable = {**facts.traceable, "tcp_sendmsg_locked": absent("inlined")}
+    facts = dataclasses.replace(facts, traceable=traceable)
+    ways = {
+        direction: way and way[0] for direction, way in chosen(make_plan(facts, Config())).items()
+    }
+    assert ways == {Direction.RECEIVE: Way.FUNCTION_EXIT, Direction.TRANSMIT: Way.KPROBE}
+
+
+def test_tracepoint_is_not_chosen_where_it_misses_pages_and_said_when_forced() -> None:
+    """A 6.4 kernel: the tracepoints are there, and tcp_sendpage still is, too."""
+    facts = recorded("debian12-6.1")
+    facts = dataclasses.replace(facts, tracepoints=dict.fromkeys(facts.tracepoints, PRESENT))
+    assert chosen(make_plan(facts, Config()))[Direction.TRANSMIT] is not None
+    forced = make_plan(facts, Config(way="tracepoint"))
+    assert chosen(forced)[Direction.TRANSMIT] == (Way.TRACEPOINT, False, ["sock_send_length"])
+    (omission,) = forced.omissions
+    assert omission.what == "a part of the transmitted bytes"
+    assert "tcp_sendpage" in omission.reason
+
+
+def test_what_is_known_to_work_comes_before_what_may_work() -> None:
+    facts = dataclasses.replace(recorded("debian13-6.12"), function_exit=unknown("no answer"))
+    assert chosen(make_plan(facts, Config()))[Direction.RECEIVE] == (
+        Way.KPROBE,
+        True,
+        ["tcp_cleanup_rbuf"],
+    )
+
+
+def test_what_may_work_comes_before_nothing() -> None:
+    facts = recorded("no-kprobes-6.18")
+    tracepoints = {**facts.tracepoints, "sock:sock_recv_length": unknown("cannot look")}
+    choice = make_plan(dataclasses.replace(facts, tracepoints=tracepoints), Config()).choices[0]
+    assert choice.chosen
+    assert choice.chosen.way is Way.TRACEPOINT
+
+
+def test_direction_without_a_way_is_an_omission_with_every_reason() -> None:
+    facts = recorded("no-kprobes-6.18")
+    tracepoints = {**facts.tracepoints, "sock:sock_send_length": absent("not in this kernel")}
+    plan = make_plan(dataclasses.replace(facts, tracepoints=tracepoints), Config())
+    assert plan.measured_directions == (Direction.RECEIVE,)
+    (omission,) = plan.omissions
+    assert omission.what == "transmitted bytes"
+    for reason in ("CONFIG_KPROBE_EVENTS", "fentry/fexit", "not in this kernel"):
+        assert reason in omission.reason
+
+
+def test_transports_beside_tcp_are_omissions() -> None:
+    facts = dataclasses.replace(recorded("debian13-6.12"), other_nfsd_transports=("rdma 20049",))
+    (omission,) = make_plan(facts, Config()).omissions
+    assert omission.what == "NFS over rdma 20049"
+
+
+OLD = BpftraceFacts(PRESENT, "/usr/bin/bpftrace", (0, 14, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message", "hint"),
+    [
+        ({"privilege": absent("not root")}, PrivilegeError, "not root", "sudo"),
+        (
+            {"bpftrace": BpftraceFacts(absent("bpftrace is not installed"))},
+            BpftraceError,
+            "not installed",
+            "apt-get install bpftrace",
+        ),
+        ({"bpftrace": OLD}, BpftraceError, "0.14.0, too old: 0.17.0", "newer"),
+        ({"tracefs": absent("not mounted")}, KernelError, "not mounted", "mount -t tracefs"),
+        ({"kernel_memory": absent("lockdown")}, KernelError, "lockdown", "lockdown=integrity"),
+        ({"btf": absent("no BTF")}, KernelError, "no BTF", "CONFIG_DEBUG_INFO_BTF"),
+    ],
+)
+def test_obstacles(
+    change: dict[str, object], error: type[Exception], message: str, hint: str
+) -> None:
+    facts = dataclasses.replace(recorded("debian13-6.12"), **change)  # type: ignore[arg-type]
+    (obstacle,) = make_plan(facts, Config()).obstacles
+    raised = obstacle.as_error()
+    assert type(raised) is error
+    assert message in str(raised)
+    assert hint in raised.hint
+
+
+def test_kernel_without_any_way_is_an_obstacle() -> None:
+    facts = recorded("no-kprobes-6.18")
+    facts = dataclasses.replace(
+        facts, tracepoints=dict.fromkeys(facts.tracepoints, absent("not in this kernel"))
+    )
+    (obstacle,) = make_plan(facts, Config()).obstacles
+    assert "no way of counting" in obstacle.problem

@@ -1,0 +1,174 @@
+"""Configuration from file, environment and flags; every error at once, each with its key."""
+
+from pathlib import Path
+
+import pytest
+
+from nfszbx.config import Config
+from nfszbx.errors import ConfigurationError
+from nfszbx.settings import Flag, load_config
+from nfszbx.traffic import Service
+
+
+def load(text: str = "", environment: dict[str, str] | None = None, *flags: Flag) -> Config:
+    path = Path("/dev/null")
+    if text:
+        path = Path.cwd() / "nfszbx.toml"
+        path.write_text(text, encoding="utf-8")
+    return load_config(path, environment or {}, flags)
+
+
+def errors(text: str = "", environment: dict[str, str] | None = None, *flags: Flag) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, environment, *flags)
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_defaults() -> None:
+    config = load()
+    assert config == Config()
+    assert (config.interval_seconds, config.max_clients) == (10, 500)
+    assert config.services.enabled()[Service.NFSD].ports == (2049,)
+    assert config.services.enabled()[Service.KSMBD].ports == (445, 139)
+    assert config.prometheus.address == "127.0.0.1"
+
+
+def test_flags_win_over_environment_wins_over_file() -> None:
+    text = "interval_seconds = 1\nmax_clients = 1\n[prometheus]\nport = 1\n"
+    environment = {"NFSZBX_MAX_CLIENTS": "2", "NFSZBX_PROMETHEUS__PORT": "2", "HOME": "/root"}
+    config = load(text, environment, Flag("--prometheus-port", ("prometheus", "port"), 3))
+    assert (config.interval_seconds, config.max_clients, config.prometheus.port) == (1, 2, 3)
+
+
+def test_environment_takes_toml_values_and_plain_text() -> None:
+    config = load(
+        environment={
+            "NFSZBX_SERVICES__NFSD__PORTS": "[2049, 20049]",
+            "NFSZBX_SERVICES__KSMBD__ENABLED": "false",
+            "NFSZBX_ZABBIX__HOST": "file server 1",
+            "NFSZBX_SINKS": '["zabbix", "prometheus"]',
+        }
+    )
+    assert config.services.nfsd.ports == (2049, 20049)
+    assert Service.KSMBD not in config.services.enabled()
+    assert config.zabbix.host == "file server 1"
+    assert config.sinks == ("zabbix", "prometheus")
+
+
+def test_all_errors_are_reported_at_once_with_key_source_and_what_would_be_right() -> None:
+    text = """
+        interval_seconds = "10"
+        max_clients = 0
+        way = "magic"
+        [services.nfsd]
+        ports = [0, "a"]
+        [services.nfds]
+        [prometheus]
+        adress = "::1"
+    """
+    found = errors(
+        text,
+        {"NFSZBX_PROMETHEUS__PORT": "70000", "NFSZBX_NONSENSE": "1"},
+        Flag("--sink", ("sinks",), ("console", "kafka")),
+    )
+    file = Path.cwd() / "nfszbx.toml"
+    ways = "'auto', 'function_exit', 'kprobe' or 'tracepoint'"
+    known = (
+        "bpftrace, interval_seconds, log_level, map_max_entries, max_clients, prometheus, "
+        "services, sinks, way, zabbix"
+    )
+    port = "NFSZBX_PROMETHEUS__PORT"
+    assert sorted(found) == sorted(
+        [
+            f"interval_seconds ({file}): should be a valid integer, got '10'",
+            f"max_clients ({file}): should be greater than or equal to 1, got 0",
+            f"way ({file}): should be {ways}, got 'magic'",
+            "sinks[1] (--sink): should be 'console', 'prometheus' or 'zabbix', got 'kafka'",
+            f"services.nfsd.ports[0] ({file}): should be greater than or equal to 1, got 0",
+            f"services.nfsd.ports[1] ({file}): should be a valid integer, got 'a'",
+            f"services.nfds ({file}): unknown key; did you mean nfsd?",
+            f"prometheus.port ({port}): should be less than or equal to 65535, got 70000",
+            f"prometheus.adress ({file}): unknown key; did you mean address?",
+            f"nonsense (NFSZBX_NONSENSE): unknown key; known here: {known}",
+        ]
+    )
+
+
+INJECTION = '"; system("id"); //'
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (f"[services.smbd]\ntask_names = ['{INJECTION}']", "services.smbd.task_names[0]"),
+        ("[services.smbd]\ntask_names = ['smbd\\\\']", "services.smbd.task_names[0]"),
+        ("[services.smbd]\ntask_names = ['smbd\"']", "services.smbd.task_names[0]"),
+        ('[services.smbd]\ntask_names = ["smbd\\n"]', "services.smbd.task_names[0]"),
+        ("[services.smbd]\ntask_names = ['sixteen_letters_']", "services.smbd.task_names[0]"),
+        (f"[services.'{INJECTION}']\nports = [1]", f"services.{INJECTION!r}"),
+        (f"[services.smbd]\nports = ['{INJECTION}']", "services.smbd.ports[0]"),
+        (f"[prometheus]\naddress = '{INJECTION}'", "prometheus.address"),
+        (f"[zabbix]\nserver = '{INJECTION}'", "zabbix.server"),
+        (f"[zabbix]\nhost = '{INJECTION}'", "zabbix.host"),
+        (f"bpftrace = '/bin/sh -c {INJECTION}'", "bpftrace"),
+        (f"interval_seconds = '{INJECTION}'", "interval_seconds"),
+    ],
+)
+def test_what_tries_to_inject_code_is_refused_by_its_key(text: str, key: str) -> None:
+    (problem,) = errors(text)
+    assert problem.startswith(f"{key} (")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("sinks = []", "sinks: no sink is named"),
+        ("[services.nfsd]\nports = []", "services.nfsd.ports: no port is left"),
+        ("[services.nfsd]\nports = [445]", "services.nfsd.ports: smbd has the same port: 445"),
+        ("[services.ksmbd]\nany_port = true", "services.ksmbd.any_port: ksmbd answers from"),
+        ("[services.smbd]\ntask_names = []", "services.smbd.task_names: smbd and ksmbd share"),
+        (
+            "[services.nfsd]\nany_port = true\ntask_names = []",
+            "services.nfsd.task_names: any_port needs",
+        ),
+        (
+            "".join(f"[services.{service}]\nenabled = false\n" for service in Service),
+            "services: every service is disabled",
+        ),
+    ],
+)
+def test_impossible_combinations(text: str, problem: str) -> None:
+    assert any(line.startswith(problem) for line in errors(text))
+
+
+def test_task_names_of_renamed_children_are_allowed() -> None:
+    assert load("[services.smbd]\ntask_names = ['smbd[10.0.0.7]']").services.smbd.task_names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"interval_seconds = ", "not valid TOML"), (b"\xff\xfe", "not valid TOML")],
+)
+def test_unreadable_file(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        load_config(path, {}, [])
+
+
+def test_missing_file() -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load_config(Path("nowhere.toml"), {}, [])
+
+
+def test_file_named_by_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text("max_clients = 7")
+    assert load_config(None, {"NFSZBX_CONFIG": str(path)}, []).max_clients == 7
