@@ -1,54 +1,61 @@
-# What a user and a developer do with nfszbx. As root on Debian 12 or later.
+# What users and developers do with nfszbx, as root on Debian 12 or later.
 #   make run    install what is missing and measure this machine
 #   make demo   the same, with a throw-away Samba server and clients that move data
-#   make test   install what the tests need and run them all
-SHELL := /bin/bash
+#   make test   install what the tests need, check the code and run them all
+# ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
 VENV := .venv
 PYTHON ?= python3
 
 RUN_PACKAGES := bpftrace
-DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2 util-linux
-TEST_PACKAGES := $(DEMO_PACKAGES) prometheus tmux \
+DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
+TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql
 
-.PHONY: run demo test test-fast lint tracefs packages-run packages-demo packages-test clean
+.PHONY: run demo test test-fast lint tracefs run-packages demo-packages test-packages constraints
 
-run: packages-run tracefs $(VENV)/installed
-	$(VENV)/bin/nfszbx run --sink console --sink prometheus $(ARGS)
+run: run-packages tracefs $(VENV)/installed
+	@$(VENV)/bin/nfszbx run --sink console --sink prometheus $(ARGS)
 
-demo: packages-demo tracefs $(VENV)/installed
-	$(VENV)/bin/python tests/live/demo.py $(ARGS)
+demo: demo-packages tracefs $(VENV)/installed
+	@$(VENV)/bin/python -m tests.live.demo $(ARGS)
 
-test: packages-test tracefs lint
+test: test-packages tracefs lint
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 test-fast: $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest tests/unit tests/golden $(ARGS)
+	$(VENV)/bin/python -m pytest tests/unit $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/lint-imports
 
-# tracefs is there already under systemd; bpftrace finds no tracepoints without it.
+# systemd mounts it at boot; without it bpftrace finds no tracepoints.
 tracefs:
 	@[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
 
-packages-run: PACKAGES = $(RUN_PACKAGES)
-packages-demo: PACKAGES = $(DEMO_PACKAGES)
-packages-test: PACKAGES = $(TEST_PACKAGES)
-packages-run packages-demo packages-test:
-	@packaging/install-packages $(PACKAGES)
+run-packages:
+	@packaging/install-packages $(RUN_PACKAGES)
+demo-packages:
+	@packaging/install-packages $(DEMO_PACKAGES)
+test-packages:
+	@packaging/install-packages $(TEST_PACKAGES)
 
-$(VENV)/installed: pyproject.toml
-	packaging/make-venv $(VENV) $(PYTHON)
-	$(VENV)/bin/pip install --quiet --editable .
-	touch $@
+# Debian keeps what makes virtual environments in a package of its own.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || packaging/install-packages python3-venv
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	@$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --editable .
+	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed packaging/constraints.txt
-	$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --group dev
-	touch $@
+	@$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --group dev
+	@touch $@
 
-clean:
-	rm -rf $(VENV)
+# Pins what is installed now; run it in a fresh environment to move to the newest versions.
+constraints: $(VENV)/bin/python
+	$(VENV)/bin/pip freeze --exclude-editable | grep -v '^pip==' >packaging/constraints.txt

@@ -87,14 +87,20 @@ def make_console_sink() -> JsonLinesSink | TableSink:
 
 
 def _cells(values: dict[str, float]) -> list[str]:
-    """Decimal multiples of bytes; an empty cell for what is not known."""
+    """In decimal multiples of a byte; an empty cell for what is not known."""
     fields = (
         "receive_bytes_per_second",
         "transmit_bytes_per_second",
         "receive_bytes_total",
         "transmit_bytes_total",
     )
-    return [decimal(round(values[field])) if field in values else "" for field in fields]
+    return [_format_bytes(values.get(field)) for field in fields]
+
+
+def _format_bytes(count: float | None) -> str:
+    if count is None:
+        return ""
+    return decimal(round(count)) if count >= 1 else "0"
 
 
 def _speed(row: dict[str, float]) -> float:

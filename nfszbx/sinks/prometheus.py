@@ -4,6 +4,7 @@ The library's own server starts a thread for every connection without bound and 
 so its handler and its encoders run under a server here that has both.
 """
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from nfszbx.samples import Samples
 
 MAX_CONNECTIONS = 16
 CONNECTION_TIMEOUT_SECONDS = 10
+
+_log = logging.getLogger(__name__)
 
 
 class _SamplesCollector(Collector):
@@ -92,6 +95,8 @@ class PrometheusSink:
             target=self._server.serve_forever, name="prometheus", daemon=True
         )
         self._thread.start()
+        host = f"[{config.address}]" if ":" in config.address else config.address
+        _log.info("Prometheus endpoint: http://%s:%d/metrics", host, config.port)
 
     def deliver(self, samples: Samples) -> None:
         """Show these samples from now on."""

@@ -8,6 +8,7 @@ a broken answer raises whatever its parser does; a "failed" answer is an OSError
 import json
 import logging
 import socket
+from contextlib import ExitStack
 
 from zabbix_utils import ItemValue, Sender
 from zabbix_utils.exceptions import ProcessingError
@@ -71,9 +72,9 @@ class ZabbixSink:
             )
             for family, _, _, _, address in addresses:
                 try:
-                    return int(self._make_sender(family, str(address[0])).send(values).failed)
+                    return self._send_to(family, str(address[0]), values)
                 except ProcessingError as error:
-                    problem = self._find_cause(address) or str(error)
+                    problem = self._find_cause(str(address[0])) or str(error)
                 except OSError as error:
                     problem = str(error)
         except OSError as error:  # the name cannot be resolved
@@ -82,22 +83,28 @@ class ZabbixSink:
             problem = f"no valid answer: {error!r:.200}"
         raise SinkUnavailableError(f"Zabbix at {self._target}: {problem}")
 
-    def _make_sender(self, family: int, address: str) -> Sender:
-        """A sender to one address, past the parser that does not understand IPv6."""
-        sender = Sender(
-            "placeholder",
-            self._config.port,
-            timeout=self._config.timeout_seconds,
-            use_ipv6=family == socket.AF_INET6,
-        )
-        sender.clusters[0].nodes[0].address = address
-        return sender
+    def _send_to(self, family: int, address: str, values: list[ItemValue]) -> int:
+        """Send to one address, past the library's parser, which does not understand IPv6."""
+        with ExitStack() as connections:  # the library leaves them open when something fails
 
-    def _find_cause(self, address: tuple[str | int, ...] | tuple[int, bytes]) -> str:
-        """Why no connection came about, or nothing when one does now."""
-        host, port = str(address[0]), int(address[1])
+            def keep(connection: socket.socket, _: object) -> socket.socket:
+                return connections.enter_context(connection)
+
+            sender = Sender(
+                "placeholder",
+                self._config.port,
+                timeout=self._config.timeout_seconds,
+                use_ipv6=family == socket.AF_INET6,
+                socket_wrapper=keep,
+            )
+            sender.clusters[0].nodes[0].address = address
+            return int(sender.send(values).failed)
+
+    def _find_cause(self, address: str) -> str:
+        """Why no connection comes about, which the library does not tell; or nothing."""
         try:
-            socket.create_connection((host, port), self._config.timeout_seconds).close()
+            target = (address, self._config.port)
+            socket.create_connection(target, self._config.timeout_seconds).close()
         except OSError as error:
             return str(error)
         return ""

@@ -1,0 +1,60 @@
+"""``make demo``: nfszbx in this terminal, a throw-away Samba server, and clients that move data.
+
+Everything but nfszbx itself lives in a network namespace and a temporary folder and is gone at the
+end. Arguments are passed on to ``nfszbx run``.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+
+from tests.live.running import NFSZBX
+from tests.live.samba import CLIENTS, SambaServer
+
+MAX_PAUSE_SECONDS = 2.0
+MAX_MEGABYTES = 40
+
+
+def move_data(server: SambaServer, address: str, name: str, stop: threading.Event) -> None:
+    """Write and read files of random sizes, with pauses, until told to stop."""
+    luck = random.Random(address)  # noqa: S311  sizes of demonstration files
+    payload = server.share_directory.parent / name
+    with server.connect(address) as client:
+        while not stop.wait(luck.random() * MAX_PAUSE_SECONDS):
+            payload.write_bytes(b"nfszbx!\n" * luck.randrange(1, MAX_MEGABYTES << 17))
+            for line in (f"put {payload} {name}", f"get {name} /dev/null"):
+                client.start(line)
+                client.finish()
+
+
+def main() -> int:
+    stop = threading.Event()
+    command = [*NFSZBX, "run", "--sink", "console", "--sink", "prometheus"]
+    print("A Samba server on loopback, three clients that move data. Control-C ends it all.")
+    print("The Prometheus endpoint is http://127.0.0.1:20490/metrics.")
+    with SambaServer() as server:
+        threads = [
+            threading.Thread(target=move_data, args=(server, address, f"demo-{number}", stop))
+            for number, address in enumerate(CLIENTS)
+        ]
+        for thread in threads:
+            thread.start()
+        flags = ["--interval-seconds", "2", *sys.argv[1:]]
+        # The server listens in a namespace of its own, where nfszbx does not look for listeners.
+        environment = {**os.environ, "NFSZBX_LOG_LEVEL": "warning"}
+        try:
+            with subprocess.Popen([*command, *flags], env=environment) as nfszbx:
+                while True:
+                    try:
+                        return nfszbx.wait()
+                    except KeyboardInterrupt:
+                        continue  # nfszbx has got it as well, and ends in its own time
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+sys.exit(main())
