@@ -63,12 +63,15 @@ class Daemon:
         self._known_notices: set[str] = set()
 
     def run(self) -> None:
-        """Measure until SIGTERM or SIGINT; the last bytes before it are counted and delivered."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Measure until a signal ends it, or until every sink is gone.
+
+        The last bytes before that are counted and delivered.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._request_stop)
         self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + self._interval_seconds
         try:
-            while not self._stopping:
+            while not self._stopping and not all(worker.is_gone for worker in self._workers):
                 for event in self._supervisor.poll():
                     self._take(event)
                 if monotonic_seconds() > self._overdue_at:

@@ -10,7 +10,8 @@
     |- SinkStartError           6   a sink cannot start: port in use, address not of this machine
     |- SinkDeliveryError        -   one delivery failed (never ends the program)
     |  |- SinkUnavailableError      the service did not answer: the same values are tried again
-    |  `- SinkRefusedError          the service answered and refused: trying again would not help
+    |  |- SinkRefusedError          the service answered and refused: trying again would not help
+    |  `- SinkGoneError             nobody will ever read there again
     `- DumpError                -   a dump cannot be used (never ends the program)
 
 Raise; only ``cli.py`` exits.
@@ -69,6 +70,10 @@ class SinkUnavailableError(SinkDeliveryError):
 
 class SinkRefusedError(SinkDeliveryError):
     """The service answered and refused; delivering the same samples again would not help."""
+
+
+class SinkGoneError(SinkDeliveryError):
+    """The reader of the sink has gone for good; the sink is given up."""
 
 
 class DumpError(NfszbxError):

@@ -10,6 +10,7 @@ thread, not the process.
 import ctypes
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,17 +18,21 @@ from typing import Any
 import pexpect
 import ptyprocess
 
+from nfszbx.clock import monotonic_seconds
 from nfszbx.errors import BpftraceError
 from nfszbx.script import Script
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _MAX_LINE_BYTES = 64 << 20  # a dump of the largest map takes a tenth of that
 _LAST_WORDS = 20
+_END_SECONDS = 1.0  # from the end of the output to that of the process
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class _Spawn(pexpect.spawn):  # type: ignore[type-arg]  # generic only in the stubs
     """pexpect closes all descriptors but 0 to 2 and has no argument for more: ptyprocess has."""
+
+    ptyproc: Any  # not in the stubs
 
     def __init__(self, pass_fds: Sequence[int], *args: Any, **kwargs: Any) -> None:
         self._pass_fds = pass_fds
@@ -35,6 +40,11 @@ class _Spawn(pexpect.spawn):  # type: ignore[type-arg]  # generic only in the st
 
     def _spawnpty(self, args: list[str], **kwargs: Any) -> Any:
         return ptyprocess.PtyProcess.spawn(args, pass_fds=self._pass_fds, **kwargs)
+
+    def isalive(self) -> bool:
+        """Without waiting: once the terminal is closed, ptyprocess waits for the process's end."""
+        self.ptyproc.flag_eof = False
+        return super().isalive()
 
 
 class ChildProcess:
@@ -88,10 +98,13 @@ class ChildProcess:
         except pexpect.EOF:
             self._reap()
             return []
-        if b"\n" not in chunk and len(self._partial) < _MAX_LINE_BYTES:
-            self._partial += chunk
+        self._partial += chunk
+        if b"\n" in chunk:
+            *lines, partial = bytes(self._partial).split(b"\n")
+        elif len(self._partial) > _MAX_LINE_BYTES:  # no dump is that long: the reader refuses it
+            lines, partial = [bytes(self._partial)], b""
+        else:
             return []
-        *lines, partial = bytes(self._partial + chunk).split(b"\n")
         self._partial = bytearray(partial)
         # The terminal turns every line feed into carriage return and line feed.
         return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]
@@ -131,8 +144,11 @@ class ChildProcess:
             self._stderr_fd = None
 
     def _reap(self) -> None:
-        """Wait for the end and close the terminal."""
-        if self._spawn.isalive():  # killed just now, or it closed its terminal and goes on
+        """Wait for the end, enforce it if need be, and close the terminal."""
+        deadline = monotonic_seconds() + _END_SECONDS
+        while self._spawn.isalive() and monotonic_seconds() < deadline:
+            time.sleep(0.005)
+        if self._spawn.isalive():  # it closed its terminal and goes on: of no more use
             self._spawn.kill(signal.SIGKILL)
             self._spawn.wait()
         self._spawn.close()

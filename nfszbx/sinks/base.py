@@ -15,7 +15,8 @@ class Sink(Protocol):
         """Take the samples of one interval.
 
         Raises :class:`SinkUnavailableError` to be given the same samples again later, and
-        :class:`SinkRefusedError` when that would not help.
+        :class:`SinkRefusedError` when that would not help, :class:`SinkGoneError` when nothing ever
+        will.
         """
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """Shows each interval: a live table on a terminal, otherwise a line of JSON on standard output."""
 
 import json
+import os
 import sys
 from typing import TextIO
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from nfszbx.clock import local_time_text
 from nfszbx.document import make_document
-from nfszbx.errors import SinkRefusedError
+from nfszbx.errors import SinkGoneError, SinkRefusedError
 from nfszbx.samples import Samples
 from nfszbx.traffic import OTHER
 
@@ -31,6 +32,11 @@ class JsonLinesSink:
         """Write the document of the interval."""
         try:
             print(json.dumps(make_document(samples)), file=self._stream, flush=True)
+        except BrokenPipeError:
+            # Python writes what is left at its end; let that go nowhere.
+            with open(os.devnull, "w") as nowhere:  # noqa: PTH123  a device
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            raise SinkGoneError("nobody reads standard output any more") from None
         except OSError as error:
             raise SinkRefusedError(f"standard output: {error.strerror}") from None
 

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections import deque
 
-from nfszbx.errors import SinkRefusedError, SinkUnavailableError
+from nfszbx.errors import SinkGoneError, SinkRefusedError, SinkUnavailableError
 from nfszbx.health import SinkHealth
 from nfszbx.samples import Samples
 from nfszbx.sinks.base import Sink
@@ -22,6 +22,8 @@ class SinkWorker:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self.is_gone = False
+        """The sink has been given up; what is put here now is dropped."""
         self._queue: deque[Samples] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -33,6 +35,9 @@ class SinkWorker:
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""
         with self._changed:
+            if self.is_gone:
+                self._dropped += 1
+                return
             if len(self._queue) == QUEUE_INTERVALS:
                 self._queue.popleft()
                 self._dropped += 1
@@ -77,6 +82,10 @@ class SinkWorker:
                 continue
             except SinkRefusedError as error:
                 self._note_failure(str(error), samples, dropped=True)
+            except SinkGoneError as error:
+                self._note_failure(str(error), samples, dropped=True)
+                self.is_gone = True
+                return
             except Exception:  # noqa: BLE001  a fault of the sink must not take the measuring down
                 _log.exception("sink %s failed", self._sink.name)
                 self._note_failure("internal error", samples, dropped=True)

@@ -48,6 +48,7 @@ def test_bytes_per_client_equal_the_socket_counters(samba: SambaServer, payload:
         _assert_rows_add_up(document)
         assert run.stop(signal.SIGTERM) == 0
     assert all(document["complete"] for document in run.documents)
+    assert document["health"]["missed_runs_total"] == 0
 
 
 def test_clients_beyond_the_limit_are_the_row_other(samba: SambaServer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.running import NfszbxRun, client_bytes, wait_until_gone
+from tests.live.running import NFSZBX, NfszbxRun, client_bytes, wait_until_gone
 from tests.live.samba import SambaServer, SmbClient
 
 KILLS = 5
@@ -132,3 +133,19 @@ def test_what_flowed_just_before_the_stop_is_counted(samba: SambaServer, tmp_pat
         assert run.documents[-1]["complete"]
         counted = client_bytes(run.documents[-1], "smbd")
     assert counted["127.0.2.2", "receive"] >= truth["127.0.2.2", "receive"] > 3_000_000
+
+
+def test_reader_that_goes_away_ends_the_run() -> None:
+    """``nfszbx run | head -1`` gives the prompt back, without a word of Python's."""
+    command = [*NFSZBX, "run", "--interval-seconds", "1"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline().startswith("{")
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(30) == 0
+    assert "nobody reads standard output" in said
+    assert "Error" not in said

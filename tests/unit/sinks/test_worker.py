@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nfszbx.errors import SinkRefusedError, SinkUnavailableError
+from nfszbx.errors import SinkGoneError, SinkRefusedError, SinkUnavailableError
 from nfszbx.samples import Samples
 from nfszbx.sinks import worker as worker_module
 from nfszbx.sinks.worker import SinkWorker
@@ -101,6 +101,17 @@ def test_refused_samples_are_dropped_and_the_next_are_tried() -> None:
     worker.stop(WAIT_SECONDS)
     assert sink.taken == [2]
     assert (worker.health().errors, worker.health().dropped) == (1, 1)
+
+
+def test_sink_that_is_gone_is_given_up() -> None:
+    sink = FakeSink(SinkGoneError("nobody reads"))
+    worker = SinkWorker(sink)
+    worker.put(samples(1))
+    wait_for(lambda: worker.is_gone)
+    worker.put(samples(2))
+    assert (worker.health().dropped, worker.health().queue_length) == (2, 0)
+    worker.stop(WAIT_SECONDS)
+    assert sink.closed
 
 
 def test_fault_of_a_sink_does_not_end_its_thread(caplog: pytest.LogCaptureFixture) -> None:

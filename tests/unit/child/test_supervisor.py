@@ -1,0 +1,203 @@
+"""Supervision of real processes that behave like bpftrace, well or badly."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nfszbx.child import process as process_module
+from nfszbx.child import supervisor as supervisor_module
+from nfszbx.child.process import ChildProcess
+from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Notice, Supervisor
+from nfszbx.errors import BpftraceError
+from nfszbx.script import Script
+
+SCRIPT = Script("BEGIN { }\n", {"BPFTRACE_MAX_MAP_KEYS": "64"})
+LIMIT_SECONDS = 15.0
+
+MakeProgram = Callable[[str], str]
+
+
+@pytest.fixture
+def make_program(tmp_path: Path) -> MakeProgram:
+    """Makes an executable shell script; called as bpftrace is, its third argument is the script."""
+
+    def make(text: str) -> str:
+        path = tmp_path / "bpftrace"
+        path.write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def supervise(make_program: MakeProgram) -> Iterator[Callable[[str], Supervisor]]:
+    made = []
+
+    def make(text: str) -> Supervisor:
+        program = make_program(text)
+        made.append(Supervisor(lambda: ChildProcess(program, SCRIPT), interval_seconds=1))
+        return made[-1]
+
+    yield make
+    for supervisor in made:
+        supervisor.kill()
+
+
+def events_until(supervisor: Supervisor, enough: Callable[[list[Event]], object]) -> list[Event]:
+    events: list[Event] = []
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not enough(events):
+        assert time.monotonic() < deadline, events
+        events += supervisor.poll()
+    return events
+
+
+def ends(events: list[Event]) -> list[Ended]:
+    return [event for event in events if isinstance(event, Ended)]
+
+
+def test_child_gets_the_script_in_memory_and_a_clean_environment(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the user's settings for bpftrace reaches it; standard output is a terminal."""
+    monkeypatch.setenv("BPFTRACE_STRLEN", "7")
+    supervisor = supervise(
+        'echo "$1 $2"; cat "$3"; env | grep BPFTRACE; [ -t 1 ] && echo terminal; echo oops >&2'
+    )
+    events = events_until(supervisor, ends)
+    lines = [event.text for event in events if isinstance(event, Line)]
+    assert lines == ["-f json", "BEGIN { }", "BPFTRACE_MAX_MAP_KEYS=64", "terminal"]
+    assert Notice("oops") in events
+
+
+def test_exit_is_told_with_status_and_last_error(supervise: Callable[[str], Supervisor]) -> None:
+    supervisor = supervise("echo ERROR: no luck >&2; exit 3")
+    (end,) = ends(events_until(supervisor, ends))
+    assert (end.reason, end.detail) == (EndReason.EXITED, "exit status 3: ERROR: no luck")
+
+
+def test_kill_is_told_with_the_signal(supervise: Callable[[str], Supervisor]) -> None:
+    supervisor = supervise("kill -SEGV $$")
+    (end,) = ends(events_until(supervisor, ends))
+    assert (end.reason, end.detail) == (EndReason.KILLED, "killed by SIGSEGV")
+
+
+def test_output_before_the_end_is_read_to_its_end(supervise: Callable[[str], Supervisor]) -> None:
+    """A long dump and an exit right after it; a line without its end is left out."""
+    supervisor = supervise("for i in {1..20000}; do echo line $i; done; printf torn")
+    lines = [e.text for e in events_until(supervisor, ends) if isinstance(e, Line)]
+    assert len(lines) == 20_000
+    assert lines[-1] == "line 20000"
+
+
+def test_back_off_doubles_until_a_dump_comes(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(supervisor_module, "monotonic_seconds", lambda: clock[0])
+    monkeypatch.setattr("nfszbx.child.supervisor.time.sleep", lambda _: None)
+    supervisor = supervise("exit 1")
+    waits = []
+    for _ in range(9):
+        (end,) = ends(events_until(supervisor, ends))
+        waits.append(end.back_off_seconds)
+        if end.back_off_seconds:
+            assert list(supervisor.poll()) == []
+        clock[0] += end.back_off_seconds + 0.001
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+    supervisor.note_dump()
+    assert ends(events_until(supervisor, ends))[0].back_off_seconds == 0
+
+
+def test_silence_after_a_dump_ends_the_child(supervise: Callable[[str], Supervisor]) -> None:
+    supervisor = supervise("echo ready; while :; do sleep 0.2; echo not a dump; done")
+    events_until(supervisor, lambda events: events)
+    pid = supervisor.pid
+    assert pid
+    supervisor.note_dump()
+    started = time.monotonic()
+    (end,) = ends(events_until(supervisor, ends))
+    assert end.reason is EndReason.SILENT
+    assert time.monotonic() - started >= 2.9
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_child_that_never_delivers_is_given_up(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "START_TIMEOUT_SECONDS", -2.5)
+    supervisor = supervise("exec sleep 60")
+    (end,) = ends(events_until(supervisor, ends))
+    assert end.reason is EndReason.START_TIMEOUT
+
+
+def test_stop_lets_the_child_say_its_last_word(supervise: Callable[[str], Supervisor]) -> None:
+    supervisor = supervise(
+        "trap 'echo last word; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    )
+    events_until(supervisor, lambda events: events)
+    assert Line("last word") in list(supervisor.stop())
+    assert supervisor.pid is None
+    assert list(supervisor.stop()) == []
+
+
+def test_stop_kills_a_child_that_does_not_listen(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_TIMEOUT_SECONDS", 0.3)
+    supervisor = supervise("trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    events_until(supervisor, lambda events: events)
+    pid = supervisor.pid
+    list(supervisor.stop())
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_program_that_cannot_be_started(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nowhere")
+    supervisor = Supervisor(lambda: ChildProcess(missing, SCRIPT), interval_seconds=1)
+    (end,) = ends(list(supervisor.poll()))
+    assert end.reason is EndReason.NOT_STARTED
+    assert missing in end.detail
+    with pytest.raises(BpftraceError):
+        ChildProcess(missing, SCRIPT)
+
+
+def test_restarts_leave_no_descriptor_behind(supervise: Callable[[str], Supervisor]) -> None:
+    supervisor = supervise("exit 0")
+    events_until(supervisor, ends)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        supervisor.note_dump()  # no back-off
+        events_until(supervisor, ends)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_line_without_end_is_cut(
+    make_program: MakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory stays bounded; the reader refuses the pieces."""
+    monkeypatch.setattr(process_module, "_MAX_LINE_BYTES", 10_000)
+    child = ChildProcess(make_program("head -c 1000000 /dev/zero | tr '\\0' x; echo"), SCRIPT)
+    lines = []
+    while not child.ended:
+        lines += child.read_lines(1.0)
+    child.close()
+    assert sum(map(len, lines)) == 1_000_000
+    assert max(map(len, lines)) < 200_000
+
+
+def test_child_ends_with_its_terminal(make_program: MakeProgram) -> None:
+    """One that closes its output and goes on is of no more use."""
+    child = ChildProcess(make_program("exec </dev/null >/dev/null 2>&1; exec sleep 60"), SCRIPT)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not child.ended:
+        assert time.monotonic() < deadline
+        child.read_lines(0.2)
+    assert child.was_killed
+    assert child.describe_end() == f"killed by {signal.SIGKILL.name}"
+    child.close()
+    child.close()  # harmless
