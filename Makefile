@@ -45,6 +45,7 @@ test-packages:
 # Debian keeps what makes virtual environments in a package of its own.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || packaging/install-packages python3-venv
+	@echo "nfszbx: making a virtual environment in $(VENV)" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
 

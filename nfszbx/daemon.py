@@ -20,7 +20,7 @@ from nfszbx.sinks.worker import SinkWorker
 from nfszbx.sinks.zabbix import ZabbixSink
 
 OVERDUE_INTERVALS = 1.5
-"""An interval that has not ended after so many of its lengths is reported as not measured."""
+"""Without a child, an interval is reported as not measured after so many of its lengths."""
 FIRST_DUMP_SECONDS = 15.0
 """What bpftrace may take to compile and attach before the first interval counts as overdue."""
 SINK_STOP_SECONDS = 5.0
@@ -74,7 +74,8 @@ class Daemon:
             while not self._stopping and not all(worker.is_gone for worker in self._workers):
                 for event in self._supervisor.poll():
                     self._take(event)
-                if monotonic_seconds() > self._overdue_at:
+                # A child that is only late brings everything with its next dump.
+                if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
                     self._publish(measured=False)
             for event in self._supervisor.stop():
                 self._take(event)
