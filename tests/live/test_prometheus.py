@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -15,14 +14,10 @@ import pytest
 
 from tests.live.running import NfszbxRun
 from tests.live.samba import SambaServer
+from tests.network import free_port
 from tests.requirements import require
 
 QUERY_SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from nfszbx.errors import SinkRefusedError, SinkUnavailableError
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks.zabbix import CLIENTS_KEY, TOTALS_KEY, ZabbixSink
 from tests.live.running import NfszbxRun
+from tests.network import free_port
 from tests.sinks.zabbix_server import ZabbixServer
 
 TEXT = 4
@@ -80,10 +81,8 @@ def test_refusal_is_told(zabbix: ZabbixServer, items: dict[str, int] | None, ref
     ],
 )
 def test_unavailable_server_is_told_with_the_cause(server: str, message: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
     with pytest.raises(SinkUnavailableError, match=message):
-        make_sink(port, "any", server).deliver(SAMPLES)
+        make_sink(free_port(), "any", server).deliver(SAMPLES)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"ZBXD\x01\x05"])

@@ -13,11 +13,7 @@ from nfszbx.errors import SinkStartError
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks import prometheus
 from nfszbx.sinks.prometheus import PrometheusSink
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+from tests.network import free_port
 
 
 @pytest.fixture
