@@ -11,15 +11,15 @@ DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql
 
-.PHONY: run demo test test-fast lint tracefs run-packages demo-packages test-packages constraints
+.PHONY: run demo test test-fast lint root tracefs run-packages demo-packages test-packages constraints
 
-run: run-packages tracefs $(VENV)/installed
+run: root run-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/nfszbx run --sink console --sink prometheus $(ARGS)
 
-demo: demo-packages tracefs $(VENV)/installed
+demo: root demo-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/python -m tests.live.demo $(ARGS)
 
-test: test-packages tracefs lint
+test: root test-packages tracefs lint
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 test-fast: $(VENV)/installed-dev
@@ -30,6 +30,9 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+root:
+	@[ "$$(id -u)" -eq 0 ] || { echo "nfszbx: run make as root" >&2; exit 1; }
 
 # systemd mounts it at boot; without it bpftrace finds no tracepoints.
 tracefs:
@@ -42,14 +45,12 @@ demo-packages:
 test-packages:
 	@packaging/install-packages $(TEST_PACKAGES)
 
-# Debian keeps what makes virtual environments in a package of its own.
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || packaging/install-packages python3-venv
+# Made anew when it is not whole. Debian keeps what makes environments in a package of its own.
+$(VENV)/installed: pyproject.toml
 	@echo "nfszbx: making a virtual environment in $(VENV)" >&2
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || packaging/install-packages python3-venv
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
-
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml
 	@$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --editable .
 	@touch $@
 
@@ -58,5 +59,5 @@ $(VENV)/installed-dev: $(VENV)/installed packaging/constraints.txt
 	@touch $@
 
 # Pins what is installed now; run it in a fresh environment to move to the newest versions.
-constraints: $(VENV)/bin/python
+constraints: $(VENV)/installed-dev
 	$(VENV)/bin/pip freeze --exclude-editable | grep -v '^pip==' >packaging/constraints.txt

@@ -19,6 +19,7 @@ from nfszbx.plan import make_plan
 from nfszbx.report import find_idle_services, render_json, render_text
 from nfszbx.script import render_script
 from nfszbx.settings import Flag, load_config
+from nfszbx.streams import open_standard_streams, redirect_to_nowhere
 
 _log = logging.getLogger(__name__)
 
@@ -129,10 +130,8 @@ def script(
         Flag("--interval-seconds", ("interval_seconds",), interval_seconds),
     )
     plan = make_plan(_get_facts(facts, settings), settings)
-    if not plan.measured_directions:
-        raise KernelError(
-            "no way of counting is left on this kernel", "nfszbx check lists each way"
-        )
+    if plan.obstacles:  # without root, for one, too little is known to tell what would run
+        raise plan.obstacles[0].as_error()
     typer.echo(render_script(plan).text, nl=False)
 
 
@@ -175,6 +174,7 @@ def _get_facts(path: Path | None, settings: Config) -> KernelFacts:
 
 def main() -> None:
     """Run the command and exit with its code."""
+    open_standard_streams()
     try:
         app()
     except NfszbxError as error:
@@ -182,3 +182,7 @@ def main() -> None:
         if error.hint:
             sys.stderr.write(f"hint: {error.hint}\n")
         sys.exit(error.exit_code)
+    except OSError as error:  # of standard output: everything else is handled where it happens
+        sys.stderr.write(f"nfszbx: cannot write to standard output: {error.strerror}\n")
+        redirect_to_nowhere(sys.stdout)
+        sys.exit(NfszbxError.exit_code)

@@ -42,6 +42,17 @@ def _check_address(text: str) -> str:
         raise ValueError("should be an IPv4 or IPv6 address, like 127.0.0.1 or ::1") from None
 
 
+def _check_host(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", text):
+        return text
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError(
+            "should be a DNS name or an IP address; the port is a key of its own"
+        ) from None
+
+
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Switch = Annotated[bool, Field(strict=True)]
 # Linux cuts task names to 15 characters (TASK_COMM_LEN - 1). No quote, backslash or space.
@@ -50,7 +61,7 @@ TaskName = Annotated[
     _matching(r"[A-Za-z0-9_.:/@+\[\]-]{1,15}", "1 to 15 of the characters A-Z a-z 0-9 _.:/@+[]-"),
 ]
 IpAddress = Annotated[str, AfterValidator(_check_address)]
-HostName = Annotated[str, _matching(r"[A-Za-z0-9_.:-]{1,253}", "a DNS name or an IP address")]
+HostName = Annotated[str, AfterValidator(_check_host)]
 ZabbixHostName = Annotated[
     str, _matching(r"[A-Za-z0-9_. -]{1,128}", "1 to 128 letters, digits, blanks, dots, _ and -")
 ]
@@ -167,6 +178,8 @@ def _find_service_conflicts(service: Service, settings: ServiceConfig) -> Iterat
     key = f"services.{service}"
     if not settings.ports and not settings.any_port:
         yield f"{key}.ports", "no port is left; name at least one"
+    if settings.task_names and service is Service.KSMBD:
+        yield f"{key}.task_names", "ksmbd works in shared kernel workers without a name of its own"
     if settings.any_port and service is Service.KSMBD:
         problem = "ksmbd answers from shared kernel workers without a name of its own"
         yield f"{key}.any_port", f"{problem}; list its port in {key}.ports"

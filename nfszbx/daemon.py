@@ -69,6 +69,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._request_stop)
+        _log.info("measuring; the first values come in %d seconds", self._interval_seconds)
         self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + self._interval_seconds
         try:
             while not self._stopping and not all(worker.is_gone for worker in self._workers):

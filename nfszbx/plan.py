@@ -11,6 +11,7 @@ from nfszbx.traffic import Direction, Service
 from nfszbx.ways import Candidate, judge_receive, judge_transmit
 
 MINIMUM_BPFTRACE = (0, 17, 0)
+NOT_THE_WAY_SET = "another way is set"
 _INSTALL_BPFTRACE = "apt-get install bpftrace (or your distribution's package)"
 
 
@@ -93,8 +94,8 @@ def make_plan(facts: KernelFacts, config: Config) -> Plan:
     return Plan(
         choices,
         services,
-        tuple(_find_omissions(facts, choices)),
-        tuple(_find_obstacles(facts, choices)),
+        tuple(_find_omissions(facts, config, choices)),
+        tuple(_find_obstacles(facts, config, choices)),
         facts.byte_order,
         config.interval_seconds,
         config.map_max_entries,
@@ -115,17 +116,19 @@ def _choose(direction: Direction, facts: KernelFacts, config: Config) -> Choice:
     return Choice(direction, allowed[0] if allowed else None, candidates)
 
 
-def _find_omissions(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator[Omission]:
+def _find_omissions(
+    facts: KernelFacts, config: Config, choices: tuple[Choice, ...]
+) -> Iterator[Omission]:
+    remedy = "use a newer kernel" if config.way == "auto" else "set way to auto"
     for choice in choices:
         what = f"{'received' if choice.direction is Direction.RECEIVE else 'transmitted'} bytes"
         if choice.chosen is None:
             reasons = [
-                f"{candidate.way}: {candidate.available.reason or 'not the way that is set'}"
+                f"{candidate.way}: {candidate.available.reason or NOT_THE_WAY_SET}"
                 for candidate in choice.candidates
             ]
-            yield Omission(what, "; ".join(reasons), "set way to auto, or use a newer kernel")
+            yield Omission(what, "; ".join(reasons), remedy)
         elif not choice.chosen.exact:
-            remedy = "set way to auto, or use a kernel with kprobes or BTF trampolines"
             yield Omission(f"a part of the {what}", choice.chosen.limits[-1], remedy)
     for transport in facts.other_nfsd_transports:
         yield Omission(
@@ -133,16 +136,16 @@ def _find_omissions(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator
         )
 
 
-def _find_obstacles(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator[Obstacle]:
-    if not facts.privilege.is_present:
-        yield Obstacle(
-            "privilege",
-            f"nfszbx needs root to load BPF programs: {facts.privilege.reason}",
-            "run it as root, for example with sudo",
-        )
+def _find_obstacles(
+    facts: KernelFacts, config: Config, choices: tuple[Choice, ...]
+) -> Iterator[Obstacle]:
+    if facts.privilege.is_absent:
+        remedy = "run it as root, in a container as a privileged one"
+        yield Obstacle("privilege", facts.privilege.reason, remedy)
     bpftrace = facts.bpftrace
     if not bpftrace.program.is_present:
-        yield Obstacle("bpftrace", bpftrace.program.reason, _INSTALL_BPFTRACE)
+        remedy = "mend the setting bpftrace" if config.bpftrace else _INSTALL_BPFTRACE
+        yield Obstacle("bpftrace", bpftrace.program.reason, remedy)
     elif bpftrace.version < MINIMUM_BPFTRACE:
         wanted = ".".join(map(str, MINIMUM_BPFTRACE))
         yield Obstacle(
@@ -152,9 +155,8 @@ def _find_obstacles(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator
             "install a newer bpftrace; name it with the setting bpftrace",
         )
     if facts.tracefs.is_absent:
-        yield Obstacle(
-            "kernel", facts.tracefs.reason, "mount -t tracefs tracefs /sys/kernel/tracing"
-        )
+        remedy = "mount -t tracefs tracefs /sys/kernel/tracing"
+        yield Obstacle("kernel", facts.tracefs.reason, remedy)
     if facts.kernel_memory.is_absent:
         yield Obstacle(
             "kernel",
@@ -162,10 +164,12 @@ def _find_obstacles(facts: KernelFacts, choices: tuple[Choice, ...]) -> Iterator
             "boot with lockdown=integrity, or without Secure Boot",
         )
     if facts.btf.is_absent:
-        yield Obstacle("kernel", facts.btf.reason, "install a kernel with CONFIG_DEBUG_INFO_BTF=y")
+        remedy = "install a kernel with CONFIG_DEBUG_INFO_BTF=y"
+        yield Obstacle("kernel", facts.btf.reason, remedy)
     elif not facts.tracefs.is_absent and not any(choice.chosen for choice in choices):
-        yield Obstacle(
-            "kernel",
-            "no way of counting is left on this kernel",
-            "nfszbx check lists each way with what it lacks",
-        )
+        if config.way == "auto":
+            problem, remedy = "this kernel offers no way of counting", "use a newer kernel"
+        else:
+            reason = next(c.available.reason for c in choices[0].candidates if c.way == config.way)
+            problem, remedy = f"the way {config.way} is not possible: {reason}", "set way to auto"
+        yield Obstacle("kernel", problem, remedy)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import TypeAdapter
 
 from nfszbx.kernel.facts import KernelFacts, Presence
-from nfszbx.plan import Choice, Plan, ServicePlan
+from nfszbx.plan import NOT_THE_WAY_SET, Choice, Plan, ServicePlan
 
 _PLAN = TypeAdapter(Plan)
 
@@ -13,7 +13,7 @@ _PLAN = TypeAdapter(Plan)
 def render_text(facts: KernelFacts, plan: Plan) -> str:
     """The report for people; ends in a line feed."""
     lines = [*_render_head(facts, plan)]
-    if facts.privilege.is_present:  # without it, too little is known to say more
+    if facts.privilege.is_present and facts.tracefs.is_present:  # else too little is known
         lines += _render_body(facts, plan)
     return "\n".join(lines) + "\n"
 
@@ -78,5 +78,5 @@ def _render_choice(choice: Choice) -> Iterator[str]:
             yield f"    {limit}"
     for candidate in choice.candidates:
         if candidate is not choice.chosen:
-            reason = candidate.available.reason or "possible, but another way comes first"
-            yield f"  {candidate.way}: {reason}"
+            possible = "possible, but another way comes first" if choice.chosen else NOT_THE_WAY_SET
+            yield f"  {candidate.way}: {candidate.available.reason or possible}"

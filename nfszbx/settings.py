@@ -20,7 +20,7 @@ ENVIRONMENT_PREFIX = "NFSZBX_"
 CONFIG_VARIABLE = "NFSZBX_CONFIG"
 DEFAULT_PATH = Path("/etc/nfszbx/nfszbx.toml")
 
-_PLAIN_MESSAGES = {"model_type": "should be a table", "tuple_type": "should be a list"}
+_PLAIN_MESSAGES = {"model_type": "should be a table", "tuple_type": "should be a list, in brackets"}
 
 
 class Flag(NamedTuple):
@@ -97,7 +97,7 @@ def _configuration_error(problems: list[str]) -> ConfigurationError:
 
 
 def _find_file(path: Path | None, environment: Mapping[str, str]) -> Path | None:
-    if path is None and CONFIG_VARIABLE in environment:
+    if path is None and environment.get(CONFIG_VARIABLE):
         return Path(environment[CONFIG_VARIABLE])
     if path is None and DEFAULT_PATH.exists():
         return DEFAULT_PATH
@@ -106,7 +106,7 @@ def _find_file(path: Path | None, environment: Mapping[str, str]) -> Path | None
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the configuration {path}: {error.strerror}",

@@ -23,8 +23,8 @@ _MAXACTIVE_LIMIT = (
     "(kretprobe maxactive); more of them than that are missed"
 )
 _PAGES_LIMIT = (
-    "this kernel sends file data by tcp_sendpage, which the tracepoint does not see: most of "
-    "what nfsd sends is missed, and what smbd sends with 'use sendfile = yes'"
+    "what goes through tcp_sendpage, where the kernel has it, is not seen: most of what nfsd "
+    "sends, and what smbd sends with 'use sendfile = yes'"
 )
 
 

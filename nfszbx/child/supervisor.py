@@ -15,6 +15,8 @@ START_TIMEOUT_SECONDS = 60.0
 SILENT_INTERVALS = 3
 STOP_TIMEOUT_SECONDS = 5.0
 MAX_BACK_OFF_SECONDS = 60.0
+MAX_FAILURES_AT_FIRST = 5
+"""Starts that fail one after the other, before any child ever delivered a dump: it cannot work."""
 _READ_TIMEOUT_SECONDS = 0.25  # how soon a request to stop is noticed
 
 
@@ -62,6 +64,7 @@ class Supervisor:
         self._silence_seconds = float(SILENT_INTERVALS * interval_seconds)
         self._process: ChildProcess | None = None
         self._delivers = False
+        self._has_delivered = False
         self._deadline = 0.0
         self._start_at = 0.0
         self._failures = 0
@@ -78,12 +81,15 @@ class Supervisor:
 
     def note_dump(self) -> None:
         """A usable dump has come: the child is well, and its next failure is a first one."""
-        self._delivers = True
+        self._delivers = self._has_delivered = True
         self._failures = 0
         self._deadline = monotonic_seconds() + self._silence_seconds
 
     def poll(self) -> Iterator[Event]:
-        """What has happened; waits a fraction of a second when nothing has."""
+        """What has happened; waits a fraction of a second when nothing has.
+
+        Raises :class:`BpftraceError` when no child has ever worked and none is likely to.
+        """
         now = monotonic_seconds()
         if self._process is None:
             if now < self._start_at:
@@ -132,6 +138,11 @@ class Supervisor:
         self.kill()
         back_off = min(MAX_BACK_OFF_SECONDS, 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._failures += 1
+        if self._failures == MAX_FAILURES_AT_FIRST and not self._has_delivered:
+            raise BpftraceError(
+                f"bpftrace has failed {self._failures} times without a single dump: {detail}",
+                "nfszbx script prints what it was given; try: nfszbx script > x.bt; bpftrace x.bt",
+            )
         self._start_at = monotonic_seconds() + back_off
         return Ended(reason, detail, back_off)
 

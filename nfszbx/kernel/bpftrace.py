@@ -7,7 +7,7 @@ import subprocess
 
 from nfszbx.kernel.facts import PRESENT, BpftraceFacts, Fact, absent, unknown
 
-_TIMEOUT_SECONDS = 60  # ``--info`` loads a dozen test programs; on emulated machines that is slow
+_TIMEOUT_SECONDS = 30  # ``--info`` loads a dozen test programs; on emulated machines that is slow
 
 
 def read_bpftrace(path: str | None) -> BpftraceFacts:
@@ -20,7 +20,8 @@ def read_bpftrace(path: str | None) -> BpftraceFacts:
         return BpftraceFacts(answer, found)
     match = re.search(r"v(\d+)\.(\d+)(?:\.(\d+))?", answer)
     if match is None:
-        return BpftraceFacts(absent(f"{found} --version says {answer.strip()!r:.80}"), found)
+        first = answer.strip().partition("\n")[0]
+        return BpftraceFacts(absent(f"{found} is not bpftrace: it says '{first:.80}'"), found)
     return BpftraceFacts(PRESENT, found, (int(match[1]), int(match[2]), int(match[3] or 0)))
 
 

@@ -99,7 +99,7 @@ class KernelFacts:
     """``uname -m``."""
     byte_order: Literal["little", "big"]
     privilege: Fact
-    """May this process load BPF programs (root, CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON)?"""
+    """May this process load BPF programs (root with CAP_SYS_ADMIN)?"""
     kernel_memory: Fact
     """May BPF programs read kernel memory? Absent under ``lockdown=confidentiality``."""
     tracefs: Fact

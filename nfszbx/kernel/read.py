@@ -17,7 +17,7 @@ def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
     """
     root = Path("/")
     uname = os.uname()
-    privilege = tracing.judge_privilege(os.geteuid(), tracing.read_capabilities(root))
+    privilege = tracing.read_privilege(root, os.geteuid())
     bpftrace = read_bpftrace(bpftrace_path)
     symbols = tracing.read_symbols(root, SYMBOLS)
     return KernelFacts(

@@ -11,32 +11,25 @@ from nfszbx.kernel.facts import PRESENT, Fact, Preemption, absent, unknown
 
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")  # where bpftrace looks, too
 _FUNCTIONS = "available_filter_functions"
-# include/uapi/linux/capability.h
-CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_CAP_SYS_ADMIN = 21  # include/uapi/linux/capability.h
 
 
-def read_capabilities(root: Path) -> frozenset[str]:
-    """Those of :data:`CAPABILITIES` that are effective in this process; empty when unreadable."""
-    try:
-        status = (root / "proc/self/status").read_text()
-    except OSError:
-        return frozenset()
-    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    bits = int(match[1], 16) if match else 0
-    return frozenset(name for name, bit in CAPABILITIES.items() if bits >> bit & 1)
+def read_privilege(root: Path, user_id: int) -> Fact:
+    """May a process of this user, with its effective capabilities, load the probes?
 
-
-def judge_privilege(user_id: int, capabilities: frozenset[str]) -> Fact:
-    """May a process of this user with these capabilities load the probes?
-
-    CAP_BPF and CAP_PERFMON stand apart from CAP_SYS_ADMIN since Linux kernel commit 2c78ee898d8f
-    ("bpf: Implement CAP_BPF") (in v5.8). bpftrace refuses users other than root before 0.25.
+    bpftrace refuses users other than root before 0.25, and finds no kernel types without
+    CAP_SYS_ADMIN, even with CAP_BPF and CAP_PERFMON.
     """
     if user_id != 0:
-        return absent("not root")
-    if "CAP_SYS_ADMIN" in capabilities or {"CAP_BPF", "CAP_PERFMON"} <= capabilities:
+        return absent("root is needed to load BPF programs")
+    try:
+        status = (root / "proc/self/status").read_text()
+    except OSError as error:
+        return unknown(f"/proc/self/status: {error.strerror}")
+    match = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    if match and int(match[1], 16) >> _CAP_SYS_ADMIN & 1:
         return PRESENT
-    return absent("root without CAP_SYS_ADMIN and without CAP_BPF with CAP_PERFMON (a container?)")
+    return absent("root lacks the capability CAP_SYS_ADMIN")
 
 
 def find_tracefs(root: Path) -> Path | Fact:

@@ -1,8 +1,8 @@
 """Shows each interval: a live table on a terminal, otherwise a line of JSON on standard output."""
 
 import json
-import os
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -14,10 +14,20 @@ from nfszbx.clock import local_time_text
 from nfszbx.document import make_document
 from nfszbx.errors import SinkGoneError, SinkRefusedError
 from nfszbx.samples import Samples
+from nfszbx.streams import redirect_to_nowhere
 from nfszbx.traffic import OTHER
 
 _FRAME_LINES = 8
 """Lines of the screen that are not clients: title, head, rules, and room for a message."""
+
+_COLUMNS = (
+    ("receive/s", "receive_bytes_per_second"),
+    ("transmit/s", "transmit_bytes_per_second"),
+    ("received", "receive_bytes_total"),
+    ("transmitted", "transmit_bytes_total"),
+)
+_FULL_WIDTH = 100
+"""Narrower terminals show rates only, so that an IPv6 address is never cut."""
 
 
 class JsonLinesSink:
@@ -33,15 +43,17 @@ class JsonLinesSink:
         try:
             print(json.dumps(make_document(samples)), file=self._stream, flush=True)
         except BrokenPipeError:
-            # Python writes what is left at its end; let that go nowhere.
-            with open(os.devnull, "w") as nowhere:  # noqa: PTH123  a device
-                os.dup2(nowhere.fileno(), self._stream.fileno())
+            redirect_to_nowhere(self._stream)
             raise SinkGoneError("nobody reads standard output any more") from None
         except OSError as error:
             raise SinkRefusedError(f"standard output: {error.strerror}") from None
 
     def close(self) -> None:
-        """Nothing to free: standard output is not ours."""
+        """Write what a full disk has held back, or give it up."""
+        try:
+            self._stream.flush()
+        except OSError:
+            redirect_to_nowhere(self._stream)
 
 
 class TableSink:
@@ -64,14 +76,17 @@ class TableSink:
 
     def _make_table(self, samples: Samples) -> Table:
         document = make_document(samples)
-        note = "" if document["complete"] else "  (incomplete: bpftrace did not run all the time)"
-        table = Table(title=f"nfszbx  {local_time_text(samples.unix_seconds)}{note}")
-        table.add_column("service")
-        table.add_column("client")
-        for heading in ("receive/s", "transmit/s", "received", "transmitted"):
-            table.add_column(heading, justify="right")
+        seconds = document["health"].get("interval_seconds")
+        length = f"  ({seconds:.1f} s)" if seconds else ""
+        note = "" if document["complete"] else "  incomplete: bpftrace did not run all the time"
+        table = Table(title=f"nfszbx  {local_time_text(samples.unix_seconds)}{length}{note}")
+        table.add_column("service", no_wrap=True)
+        table.add_column("client", no_wrap=True, overflow="fold")
+        columns = _COLUMNS if self._console.width >= _FULL_WIDTH else _COLUMNS[:2]
+        for heading, _ in columns:
+            table.add_column(heading, justify="right", no_wrap=True)
         for service, values in document["services"].items():
-            table.add_row(service, "all", *_cells(values), style="bold")
+            table.add_row(service, "all", *_cells(columns, values), style="bold")
         table.add_section()
         clients = sorted(
             (row for row in document["clients"] if row["client"] != OTHER or _volume(row)),
@@ -79,28 +94,23 @@ class TableSink:
         )
         room = max(3, self._console.height - _FRAME_LINES - len(document["services"]))
         for row in clients[:room]:
-            table.add_row(row["service"], row["client"], *_cells(row))
+            table.add_row(row["service"], row["client"], *_cells(columns, row))
         if len(clients) > room:
             table.caption = f"and {len(clients) - room} more clients"
         return table
 
 
 def make_console_sink() -> JsonLinesSink | TableSink:
-    """A table when standard output is a terminal."""
-    if sys.stdout.isatty():
-        return TableSink(Console())
+    """A table when standard output is a terminal that can move its cursor."""
+    console = Console()
+    if console.is_terminal and not console.is_dumb_terminal:
+        return TableSink(console)
     return JsonLinesSink(sys.stdout)
 
 
-def _cells(values: dict[str, float]) -> list[str]:
+def _cells(columns: Sequence[tuple[str, str]], values: Mapping[str, float]) -> list[str]:
     """In decimal multiples of a byte; an empty cell for what is not known."""
-    fields = (
-        "receive_bytes_per_second",
-        "transmit_bytes_per_second",
-        "receive_bytes_total",
-        "transmit_bytes_total",
-    )
-    return [_format_bytes(values.get(field)) for field in fields]
+    return [_format_bytes(values.get(field)) for _, field in columns]
 
 
 def _format_bytes(count: float | None) -> str:

@@ -74,7 +74,7 @@ class SinkWorker:
             try:
                 self._sink.deliver(samples)
             except SinkUnavailableError as error:
-                self._note_failure(str(error), samples, dropped=False)
+                self._note_failure(f"{error}; will try again", samples, dropped=False)
                 with self._changed:
                     if self._changed.wait_for(lambda: self._stopping, back_off):
                         return

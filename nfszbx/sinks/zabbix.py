@@ -76,9 +76,9 @@ class ZabbixSink:
                 except ProcessingError as error:
                     problem = self._find_cause(str(address[0])) or str(error)
                 except OSError as error:
-                    problem = str(error)
+                    problem = error.strerror or str(error)
         except OSError as error:  # the name cannot be resolved
-            problem = str(error)
+            problem = error.strerror or str(error)
         except Exception as error:  # noqa: BLE001  what its parser does to a broken answer
             problem = f"no valid answer: {error!r:.200}"
         raise SinkUnavailableError(f"Zabbix at {self._target}: {problem}")
@@ -106,5 +106,5 @@ class ZabbixSink:
             target = (address, self._config.port)
             socket.create_connection(target, self._config.timeout_seconds).close()
         except OSError as error:
-            return str(error)
+            return error.strerror or str(error)
         return ""

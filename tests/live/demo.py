@@ -6,9 +6,12 @@ end. Arguments are passed on to ``nfszbx run``.
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from types import FrameType
 
 from tests.live.running import NFSZBX
 from tests.live.samba import CLIENTS, SambaServer
@@ -29,11 +32,18 @@ def move_data(server: SambaServer, address: str, name: str, stop: threading.Even
                 client.finish()
 
 
+def end(number: int, frame: FrameType | None) -> None:
+    """Leave through every ``with``, so that the server goes as well."""
+    del frame
+    sys.exit(128 + number)
+
+
 def main() -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
     stop = threading.Event()
     command = [*NFSZBX, "run", "--sink", "console", "--sink", "prometheus"]
     print("A Samba server on loopback, three clients that move data. Control-C ends it all.")
-    print("The Prometheus endpoint is http://127.0.0.1:20490/metrics.")
     with SambaServer() as server:
         threads = [
             threading.Thread(target=move_data, args=(server, address, f"demo-{number}", stop))
@@ -46,11 +56,12 @@ def main() -> int:
         environment = {**os.environ, "NFSZBX_LOG_LEVEL": "warning"}
         try:
             with subprocess.Popen([*command, *flags], env=environment) as nfszbx:
-                while True:
-                    try:
-                        return nfszbx.wait()
-                    except KeyboardInterrupt:
-                        continue  # nfszbx has got it as well, and ends in its own time
+                try:
+                    while True:
+                        with suppress(KeyboardInterrupt):  # nfszbx has got it, too, and will end
+                            return nfszbx.wait()
+                finally:
+                    nfszbx.terminate()
         finally:
             stop.set()
             for thread in threads:

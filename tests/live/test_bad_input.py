@@ -3,6 +3,9 @@
 import os
 import socket
 import subprocess
+import time
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from nfszbx.config import Config
 from nfszbx.kernel.read import read_facts
 from nfszbx.plan import make_plan
 from tests.live.running import NFSZBX
+from tests.network import free_port
 
 
 def run(
@@ -32,21 +36,44 @@ def run(
 def test_not_root() -> None:
     status, said = run("run", before=("setpriv", "--reuid=65534", "--clear-groups"))
     assert status == 3
-    assert "needs root" in said
-    assert "hint: run it as root" in said
+    assert said.startswith("nfszbx: root is needed to load BPF programs\nhint: run it as root")
+    status, _ = run("script", before=("setpriv", "--reuid=65534", "--clear-groups"))
+    assert status == 3
 
 
 def test_root_without_capabilities() -> None:
     status, said = run("run", before=("setpriv", "--bounding-set=-all", "--inh-caps=-all"))
     assert status == 3
-    assert "without CAP_SYS_ADMIN" in said
+    assert "root lacks the capability CAP_SYS_ADMIN" in said
 
 
 def test_no_bpftrace() -> None:
     status, said = run("run", environment={"NFSZBX_BPFTRACE": "/nowhere/bpftrace"})
     assert status == 4
     assert "/nowhere/bpftrace cannot be run: No such file" in said
+    assert "hint: mend the setting bpftrace" in said
+    # And where none is named, with one that does not even tell its version.
+    hide = "mount --bind /bin/false /usr/bin/bpftrace"
+    before = ("unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh")
+    status, said = run("run", before=before)
+    assert status == 4
+    assert "/usr/bin/bpftrace --version ended with status 1" in said
     assert "hint: apt-get install bpftrace" in said
+
+
+def test_bpftrace_that_never_works(tmp_path: Path) -> None:
+    """Not restarted for ever: five starts, then its own words and an exit code."""
+    broken = tmp_path / "bpftrace"
+    broken.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = --version ]; then echo bpftrace v0.17.0; exit; fi\n'
+        "echo ERROR: no such luck >&2; exit 3\n"
+    )
+    broken.chmod(0o755)
+    status, said = run("run", environment={"NFSZBX_BPFTRACE": str(broken)})
+    assert status == 4
+    assert "failed 5 times without a single dump: exit status 3: ERROR: no such luck" in said
+    assert "hint: nfszbx script prints" in said
 
 
 def test_bpftrace_too_old(tmp_path: Path) -> None:
@@ -87,8 +114,8 @@ def test_way_that_this_kernel_does_not_have() -> None:
         for command in ("run", "script"):
             status, said = run(command, "--way", way)
             assert status == 5
-            assert "no way of counting is left" in said
-            assert "hint: nfszbx check lists" in said
+            assert f"the way {way} is not possible: " in said
+            assert "hint: set way to auto" in said
         assert run("check", "--way", way)[0] == 5
 
 
@@ -112,6 +139,45 @@ def test_errors_of_every_source_at_once(tmp_path: Path) -> None:
         assert f"\n  {key} (" in said
     assert "did you mean max_clients?" in said
     assert "hint: docs/configuration.md" in said
+
+
+@pytest.mark.parametrize("command", ["check", "script", "facts"])
+def test_full_disk(command: str) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123  a device
+        result = subprocess.run(
+            [*NFSZBX, command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+    assert result.returncode == 1
+    assert result.stderr == "nfszbx: cannot write to standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", ">&-"])
+def test_closed_standard_streams(closed: str) -> None:
+    """As a careless supervisor starts it: it measures all the same."""
+    port = free_port()
+    flags = ["--sink", "prometheus", "--prometheus-port", str(port), "--interval-seconds", "1"]
+    process = subprocess.Popen(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *NFSZBX, "run", *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        page = ""
+        while "nfszbx_child_up 1.0" not in page:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.2)
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
+                page = answer.read().decode()
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ OLD = BpftraceFacts(PRESENT, "/usr/bin/bpftrace", (0, 14, 0))
 @pytest.mark.parametrize(
     ("change", "error", "message", "hint"),
     [
-        ({"privilege": absent("not root")}, PrivilegeError, "not root", "sudo"),
+        ({"privilege": absent("not root")}, PrivilegeError, "not root", "as root"),
         (
             {"bpftrace": BpftraceFacts(absent("bpftrace is not installed"))},
             BpftraceError,
@@ -191,4 +191,17 @@ def test_kernel_without_any_way_is_an_obstacle() -> None:
         facts, tracepoints=dict.fromkeys(facts.tracepoints, absent("not in this kernel"))
     )
     (obstacle,) = make_plan(facts, Config()).obstacles
-    assert "no way of counting" in obstacle.problem
+    assert "offers no way of counting" in obstacle.problem
+
+
+def test_forced_way_that_is_missing_is_an_obstacle_that_names_the_setting() -> None:
+    (obstacle,) = make_plan(recorded("no-kprobes-6.18"), Config(way="kprobe")).obstacles
+    assert "the way kprobe is not possible: the kernel was built without" in obstacle.problem
+    assert obstacle.remedy == "set way to auto"
+
+
+def test_program_that_the_user_named_is_not_to_be_installed() -> None:
+    missing = BpftraceFacts(absent("/opt/bpftrace cannot be run"), "/opt/bpftrace")
+    facts = dataclasses.replace(recorded("debian13-6.12"), bpftrace=missing)
+    (obstacle,) = make_plan(facts, Config(bpftrace="/opt/bpftrace")).obstacles
+    assert obstacle.remedy == "mend the setting bpftrace"

@@ -133,6 +133,7 @@ def test_what_tries_to_inject_code_is_refused_by_its_key(text: str, key: str) ->
         ("[services.nfsd]\nports = []", "services.nfsd.ports: no port is left"),
         ("[services.nfsd]\nports = [445]", "services.nfsd.ports: smbd has the same port: 445"),
         ("[services.ksmbd]\nany_port = true", "services.ksmbd.any_port: ksmbd answers from"),
+        ("[services.ksmbd]\ntask_names = ['k']", "services.ksmbd.task_names: ksmbd works in"),
         ("[services.smbd]\ntask_names = []", "services.smbd.task_names: smbd and ksmbd share"),
         (
             "[services.nfsd]\nany_port = true\ntask_names = []",
@@ -166,6 +167,22 @@ def test_unreadable_file(content: bytes, message: str, tmp_path: Path) -> None:
 def test_missing_file() -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_config(Path("nowhere.toml"), {}, [])
+
+
+def test_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "windows.toml"
+    path.write_text("max_clients = 7", encoding="utf-8-sig")
+    assert load_config(path, {}, []).max_clients == 7
+
+
+@pytest.mark.parametrize("server", ["10.0.0.1:10051", "zabbix.example.org:10051", "a:b"])
+def test_port_in_a_host_name(server: str) -> None:
+    (problem,) = errors(f"[zabbix]\nserver = '{server}'")
+    assert "the port is a key of its own" in problem
+
+
+def test_empty_variable_names_no_file() -> None:
+    assert load_config(None, {"NFSZBX_CONFIG": ""}, []) == Config()
 
 
 def test_file_named_by_the_environment(tmp_path: Path) -> None:

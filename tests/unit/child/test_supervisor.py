@@ -101,6 +101,7 @@ def test_back_off_doubles_until_a_dump_comes(
     monkeypatch.setattr(supervisor_module, "monotonic_seconds", lambda: clock[0])
     monkeypatch.setattr("nfszbx.child.supervisor.time.sleep", lambda _: None)
     supervisor = supervise("exit 1")
+    supervisor.note_dump()  # an earlier child has worked
     waits = []
     for _ in range(9):
         (end,) = ends(events_until(supervisor, ends))
@@ -111,6 +112,16 @@ def test_back_off_doubles_until_a_dump_comes(
     assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
     supervisor.note_dump()
     assert ends(events_until(supervisor, ends))[0].back_off_seconds == 0
+
+
+def test_program_that_never_works_is_given_up(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "MAX_FAILURES_AT_FIRST", 2)
+    supervisor = supervise("echo ERROR: no luck >&2; exit 3")
+    with pytest.raises(BpftraceError, match=r"failed 2 times .* exit status 3: ERROR: no luck"):
+        events_until(supervisor, lambda _: False)
+    assert supervisor.pid is None
 
 
 def test_silence_after_a_dump_ends_the_child(supervise: Callable[[str], Supervisor]) -> None:

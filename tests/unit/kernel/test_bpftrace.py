@@ -31,7 +31,7 @@ def test_version(words: str, version: tuple[int, int, int], tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("script", "reason"),
-    [("echo hello", "says 'hello'"), ("exit 3", "status 3")],
+    [("echo hello; echo you", "says 'hello'"), ("exit 3", "status 3")],
 )
 def test_not_bpftrace(script: str, reason: str, tmp_path: Path) -> None:
     facts = read_bpftrace(program(tmp_path, script))

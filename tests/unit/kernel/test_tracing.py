@@ -121,24 +121,19 @@ def test_preemption(version: str, text: str | None, mode: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("user_id", "capabilities", "present"),
+    ("user_id", "effective", "presence"),
     [
-        (0, {"CAP_SYS_ADMIN"}, True),
-        (0, {"CAP_BPF", "CAP_PERFMON"}, True),
-        (0, {"CAP_BPF"}, False),
-        (0, set(), False),
-        (1000, {"CAP_SYS_ADMIN"}, False),
+        (0, "000001ffffffffff", "present"),
+        (0, "0000000000200000", "present"),  # CAP_SYS_ADMIN alone
+        (0, "000000c000000000", "absent"),  # CAP_BPF and CAP_PERFMON
+        (1000, "000001ffffffffff", "absent"),
+        (0, None, "unknown"),
     ],
 )
-def test_privilege(user_id: int, capabilities: set[str], present: bool) -> None:  # noqa: FBT001  a table's column
-    assert tracing.judge_privilege(user_id, frozenset(capabilities)).is_present is present
-
-
-def test_capabilities(tmp_path: Path) -> None:
-    lay_out(tmp_path, {"proc/self/status": "Name:\tx\nCapEff:\t000000c000200000\n"})
-    expected = {"CAP_SYS_ADMIN", "CAP_PERFMON", "CAP_BPF"}
-    assert tracing.read_capabilities(tmp_path) == expected
-    assert tracing.read_capabilities(tmp_path / "nowhere") == frozenset()
+def test_privilege(user_id: int, effective: str | None, presence: str, tmp_path: Path) -> None:
+    if effective:
+        lay_out(tmp_path, {"proc/self/status": f"Name:\tx\nCapEff:\t{effective}\n"})
+    assert tracing.read_privilege(tmp_path, user_id).presence == presence
 
 
 def test_listening_ports(tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ def samples(clients: int, *, complete: bool = True) -> Samples:
     return Samples(0.0, complete, (total, *rows, other))
 
 
-def show(shown: Samples, height: int = 24) -> str:
+def show(shown: Samples, height: int = 24, width: int = 100) -> str:
     stream = io.StringIO()
-    sink = TableSink(Console(file=stream, force_terminal=True, width=100, height=height))
+    sink = TableSink(Console(file=stream, force_terminal=True, width=width, height=height))
     sink.deliver(shown)
     sink.close()
     return stream.getvalue()
@@ -48,6 +48,15 @@ def test_table_leaves_out_an_empty_other_and_unknown_rates() -> None:
     text = show(samples(2))
     assert "other" not in text
     assert "more clients" not in text
+
+
+def test_narrow_table_keeps_the_address_whole() -> None:
+    address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    row = Sample(catalog.CLIENT_RECEIVE_RATE, ("smbd", address), 1e6)
+    text = show(Samples(0.0, complete=True, samples=(row,)), width=80)
+    assert address in text
+    assert "transmitted" not in text
+    assert "transmitted" in show(samples(1))
 
 
 def test_table_says_when_an_interval_is_not_complete() -> None:

@@ -90,7 +90,10 @@ def test_unavailable_sink_gets_the_same_samples_again(
     worker.stop(WAIT_SECONDS)
     assert sink.taken == [1, 2]
     assert (worker.health().errors, worker.health().dropped) == (3, 0)
-    assert caplog.messages == ["sink fake: connection refused", "sink fake works again"]
+    assert caplog.messages == [
+        "sink fake: connection refused; will try again",
+        "sink fake works again",
+    ]
 
 
 def test_refused_samples_are_dropped_and_the_next_are_tried() -> None:

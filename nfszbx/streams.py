@@ -1,0 +1,21 @@
+"""The standard streams of a program that may be started without them, or lose them."""
+
+import os
+import sys
+from typing import TextIO
+
+
+def open_standard_streams() -> None:
+    """Give a program that was started without one of them an empty one in its place.
+
+    Otherwise the next file that is opened would take its number, and in the child its place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  a device, for good
+
+
+def redirect_to_nowhere(stream: TextIO) -> None:
+    """Let what cannot be written, and Python would try to write at its end, go nowhere."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123  a device
+        os.dup2(nowhere.fileno(), stream.fileno())
