@@ -1,4 +1,4 @@
-"""The two clocks of the user space side, behind names that say what they are for."""
+"""The clocks of the user space side, behind names that say what they are for."""
 
 import time
 
@@ -11,6 +11,11 @@ def unix_seconds() -> float:
 def monotonic_seconds() -> float:
     """Seconds on a clock that never jumps: for deadlines and back-off."""
     return time.monotonic()
+
+
+def boot_ns() -> int:
+    """Nanoseconds since boot, suspended time included: the clock of bpftrace's ``nsecs``."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def local_time_text(unix_seconds: float) -> str:

@@ -145,7 +145,7 @@ class Config(_Settings):
     """Time between two dumps, and so between two values in a sink."""
     max_clients: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
     """Clients with rows of their own; all others share the row ``other``."""
-    map_max_entries: Annotated[int, Field(strict=True, ge=64, le=1_048_576)] = 8192
+    map_max_entries: Annotated[int, Field(strict=True, ge=1024, le=1_048_576)] = 8192
     """Size of each BPF map; a client takes one entry per service and direction."""
     way: Literal["auto", "function_exit", "kprobe", "tracepoint"] = "auto"
     """How to count: the best way that this kernel offers, or one forced."""

@@ -8,7 +8,6 @@ service and direction, a total and rows: one for each client that :mod:`nfszbx.r
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TypeVar
 
 from nfszbx.dump import Dump
@@ -17,7 +16,7 @@ from nfszbx.rows import Rows
 from nfszbx.traffic import OTHER, SLOTS, Slot
 
 MAX_REMEMBERED = 50_000
-"""Rows of clients that have or had one; beyond, the one longest idle would begin anew."""
+"""Rows of clients that had one; beyond that, the one longest idle would begin anew."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,11 @@ class Counters:
         """Add an interval; a client that loses its row and gets it back later counts on."""
         for key, count in rows.items():
             self._row_totals[key] = self._row_totals.pop(key, 0) + count  # now the last in order
-        for key in list(islice(self._row_totals, max(0, len(self._row_totals) - MAX_REMEMBERED))):
-            del self._row_totals[key]
+        if len(self._row_totals) > MAX_REMEMBERED:
+            shown = {*self._rows.clients, OTHER}
+            hidden = [key for key in self._row_totals if key[1] not in shown]
+            for key in hidden[: max(0, len(hidden) - MAX_REMEMBERED)]:
+                del self._row_totals[key]
 
 
 _Key = TypeVar("_Key")

@@ -8,7 +8,7 @@ from types import FrameType
 from nfszbx.child.missed_runs import read_missed_runs
 from nfszbx.child.process import ChildProcess
 from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Supervisor
-from nfszbx.clock import monotonic_seconds, unix_seconds
+from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan
@@ -24,6 +24,8 @@ OVERDUE_INTERVALS = 1.5
 FIRST_DUMP_SECONDS = 15.0
 """What bpftrace may take to compile and attach before the first interval counts as overdue."""
 SINK_STOP_SECONDS = 5.0
+MAX_NOTICES = 100
+"""Different lines of bpftrace's standard error that are logged; it repeats itself at each start."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,8 +69,10 @@ class Daemon:
 
         The last bytes before that are counted and delivered.
         """
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the end of a child has no status
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._request_stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                signal.signal(number, self._request_stop)
         _log.info("measuring; the first values come in %d seconds", self._interval_seconds)
         self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + self._interval_seconds
         try:
@@ -91,7 +95,7 @@ class Daemon:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Line):
-            if self._pipeline.take_line(event.text, unix_seconds()):
+            if self._pipeline.take_line(event.text, unix_seconds(), boot_ns()):
                 self._supervisor.note_dump()
                 if self._supervisor.pid is not None:
                     self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
@@ -100,7 +104,7 @@ class Daemon:
             self._pipeline.take_end(event.reason)
             again = f"starting again in {event.back_off_seconds:.0f} s"
             _log.warning("bpftrace ended (%s): %s; %s", event.reason, event.detail, again)
-        elif event.text not in self._known_notices:
+        elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
             self._known_notices.add(event.text)
             # BPF memory is not bound by this limit since Linux kernel commit d5299b67dd59 ("bpf:
             # Memcg-based memory accounting for bpf progs") (in v5.11).

@@ -15,7 +15,7 @@ from typing import Literal
 from nfszbx.errors import DumpError
 from nfszbx.traffic import SLOTS_BY_NUMBER, Slot
 
-_MARK = re.compile(r"nfszbx (begin|end) ([0-9]{1,20})\n?")
+_MARK = re.compile(r"nfszbx (begin|end|last) ([0-9]{1,20})\n?")
 _KEY = re.compile(r"([0-9]{1,3}), ?(-?[0-9]{1,20}), ?(-?[0-9]{1,20})")
 _LIMIT = 1 << 64
 _MAPS = ("@total_bytes", "@client_bytes")
@@ -26,13 +26,15 @@ class Dump:
     """All counters of one child at one moment; cumulative since the child began."""
 
     begin_ns: int
-    """The kernel's monotonic clock when the child began: it identifies the child."""
+    """The kernel's clock since boot when the child began: it identifies the child."""
     end_ns: int
-    """The same clock at the dump."""
+    """The same clock when bpftrace was told to read the maps, which it does a moment later."""
     total_bytes: Mapping[Slot, int]
     """Read a moment before ``client_bytes``. A slot without traffic is missing."""
     client_bytes: Mapping[tuple[Slot, str], int]
     """By slot and IP address in its usual form; IPv4-mapped addresses are IPv4."""
+    is_last: bool = False
+    """The dump of a child that is ending: counting stopped some time before ``end_ns``."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class DumpReader:
             int(match[2]),
             {_slot(key): _count(value) for key, value in maps.get(_MAPS[0], {}).items()},
             self._read_clients(maps.get(_MAPS[1], {})),
+            is_last=match[1] == "last",
         )
 
     def _read_map(self, data: Mapping[str, object]) -> None:

@@ -9,11 +9,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from nfszbx.counters import Counters, Delta
-from nfszbx.dump import DumpReader, LostEvents
+from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError
 from nfszbx.health import Health, SinkHealth
 from nfszbx.plan import Plan
-from nfszbx.samples import Samples, make_samples
+from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples, make_samples
+
+MAX_UNCERTAINTY = 0.1
+"""Rates are left out when the length of the interval is uncertain by more than this part of it."""
+NEARLY_FULL = 0.9
 
 _log = logging.getLogger(__name__)
 
@@ -33,9 +37,16 @@ class Pipeline:
         self._missed_runs: int | None = None
         self._missed_runs_of_ended = 0
         self._last_dump_unix_seconds: float | None = None
+        self._lag_ns = 0
+        self._timed = False
+        self._refusing = self._warned_of_map = False
 
-    def take_line(self, text: str, unix_seconds: float) -> bool:
-        """Take a line of the child's; True when it completed a dump that could be used."""
+    def take_line(self, text: str, unix_seconds: float, boot_ns: int | None = None) -> bool:
+        """Take a line of the child's; True when it completed a dump that could be used.
+
+        ``unix_seconds`` and ``boot_ns`` say when it was read, on the wall clock and on the clock of
+        the dumps; a recorded stream has only the former.
+        """
         try:
             record = self._reader.read_line(text)
             if isinstance(record, LostEvents):
@@ -46,13 +57,35 @@ class Pipeline:
             delta = self._counters.advance(record)
         except DumpError as error:
             self._refused_dumps += 1
-            _log.warning("refused: %s", error)
+            if not self._refusing:  # one line for a row of them
+                _log.warning("refused: %s", error)
+            self._refusing = True
             return False
         if delta is None:
             return False
-        self._delta = delta
-        self._last_dump_unix_seconds = unix_seconds
+        self._refusing = False
+        self._take_delta(delta, record, unix_seconds, boot_ns)
         return True
+
+    def _take_delta(
+        self, delta: Delta, dump: Dump, unix_seconds: float, boot_ns: int | None
+    ) -> None:
+        """Keep the delta, and find out when it ended and whether its length is known.
+
+        Between the mark and the line that carries it, bpftrace reads the maps and both programs may
+        have to wait. A constant lag does no harm; one that changes makes the length uncertain.
+        """
+        lag_ns = max(0, boot_ns - dump.end_ns) if boot_ns is not None else 0
+        uncertain = abs(lag_ns - self._lag_ns) > MAX_UNCERTAINTY * delta.elapsed_ns
+        self._timed = not uncertain and not dump.is_last
+        self._lag_ns = lag_ns
+        self._delta = delta
+        self._last_dump_unix_seconds = unix_seconds - lag_ns / NANOSECONDS_PER_SECOND
+        max_entries = self._plan.map_max_entries
+        if delta.map_entries >= NEARLY_FULL * max_entries and not self._warned_of_map:
+            self._warned_of_map = True
+            remedy = "a larger map_max_entries, or a restart, gives new clients rows again"
+            _log.warning("the map of clients is nearly full (%d entries); %s", max_entries, remedy)
 
     def take_end(self, reason: str) -> None:
         """A child has ended unasked."""
@@ -62,7 +95,8 @@ class Pipeline:
     def take_missed_runs(self, missed_runs: int | None) -> None:
         """What the kernel says of the child's probes, since the child's start."""
         if missed_runs is not None:
-            self._missed_runs = self._missed_runs_of_ended + missed_runs
+            total = self._missed_runs_of_ended + missed_runs
+            self._missed_runs = max(total, self._missed_runs or 0)
 
     def make_samples(
         self,
@@ -72,10 +106,15 @@ class Pipeline:
         child_up: bool,
         sinks: tuple[SinkHealth, ...] = (),
     ) -> Samples:
-        """The samples of the interval that ends now; ``measured`` if a dump has just ended it."""
+        """The samples of the interval that ends now.
+
+        ``measured`` if a dump has just ended it: then it ended when the dump was made.
+        """
         complete = measured and self._delta is not None and self._delta.complete
         self._intervals += measured
         self._incomplete_intervals += not complete
+        if measured and self._last_dump_unix_seconds is not None:
+            unix_seconds = self._last_dump_unix_seconds
         health = Health(
             self._plan,
             child_up,
@@ -88,4 +127,5 @@ class Pipeline:
             self._last_dump_unix_seconds,
             sinks,
         )
-        return make_samples(self._delta, health, unix_seconds, measured=measured)
+        timed = measured and self._timed
+        return make_samples(self._delta, health, unix_seconds, complete=complete, timed=timed)

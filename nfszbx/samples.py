@@ -21,7 +21,7 @@ _ROWS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One value of one metric; ``labels`` in the order of the metric's label names."""
 
@@ -42,18 +42,17 @@ class Samples:
 
 
 def make_samples(
-    delta: Delta | None, health: Health, unix_seconds: float, *, measured: bool
+    delta: Delta | None, health: Health, unix_seconds: float, *, complete: bool, timed: bool
 ) -> Samples:
-    """The samples of an interval.
+    """The samples of an interval; without a new dump, ``delta`` is the last one (None before).
 
-    ``measured`` is False for an interval in which no dump arrived: the counters of the last delta
-    (None before the first one) stand still, and rates are missing, since nobody knows them. What
-    the plan does not measure is missing as well, rather than zero.
+    Rates are missing, since nobody knows them, unless the interval was ``timed``: a dump has just
+    ended it, and its time is known. What the plan does not measure is missing as well, rather
+    than zero.
     """
     samples = [*_health_samples(delta, health)]
     if delta is not None:
-        samples += _traffic_samples(delta, _measured_slots(health), measured=measured)
-    complete = measured and delta is not None and delta.complete
+        samples += _traffic_samples(delta, _measured_slots(health), timed=timed)
     return Samples(unix_seconds, complete, tuple(samples))
 
 
@@ -67,8 +66,8 @@ def _measured_slots(health: Health) -> Set[Slot]:
     }
 
 
-def _traffic_samples(delta: Delta, slots: Set[Slot], *, measured: bool) -> Iterator[Sample]:
-    seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if measured else None
+def _traffic_samples(delta: Delta, slots: Set[Slot], *, timed: bool) -> Iterator[Sample]:
+    seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if timed else None
     for slot, count in delta.totals.items():
         if slot in slots:
             yield from _pair(_TOTALS[slot.direction], (slot.service,), count, seconds)

@@ -87,7 +87,17 @@ def _render_select(plan: Plan) -> str:
     """``$selected``: may the socket ``$sk`` be one of a service? Cheap, and never wrongly no."""
     tests = [f"$port == {port}" for port in sorted(_services_by_port(plan))]
     tests += [_task_name_test(service) for service in plan.services if service.any_port]
-    return f"$port = $sk->__sk_common.skc_num;\n$selected = {' || '.join(tests)};"
+    return f"{_render_port(plan)}\n$selected = {' || '.join(tests)};"
+
+
+def _render_port(plan: Plan) -> str:
+    """``$port``: the local port of the socket ``$sk``.
+
+    From the copy in network byte order: the other one, ``skc_num``, is 0 once the client has reset
+    the connection, while the server still reads what had arrived.
+    """
+    swapped = {"little": "(($sport & 0xff) << 8) | ($sport >> 8)", "big": "$sport"}
+    return f"$sport = ((struct inet_sock *)$sk)->inet_sport;\n$port = {swapped[plan.byte_order]};"
 
 
 def _render_account(plan: Plan, direction: Direction) -> str:
@@ -117,7 +127,7 @@ def _render_account(plan: Plan, direction: Direction) -> str:
         else "0xffff00000000 | (uint64)$sk->__sk_common.skc_daddr"
     )
     return f"""\
-$port = $sk->__sk_common.skc_num;
+{_render_port(plan)}
 $slot = 0;
 {chain}
 if ($slot != 0) {{

@@ -1,7 +1,6 @@
 """Asks the kernel how many probe hits of a child it did not run."""
 
 import re
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,10 +11,9 @@ def read_missed_runs(pid: int) -> int | None:
     ``/proc/PID/fdinfo`` since Linux kernel commit 9ed9e9ba2337 ("bpf: Count the number of times
     recursion was prevented") (in v5.12).
     """
-    total = None
-    with suppress(OSError):  # the child ends while its descriptors are read
-        for info in Path(f"/proc/{pid}/fdinfo").iterdir():
-            match = re.search(r"^recursion_misses:\s*(\d+)$", info.read_text(), re.MULTILINE)
-            if match:
-                total = (total or 0) + int(match[1])
-    return total
+    try:
+        texts = [info.read_text() for info in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    except OSError:  # the child ends, or opens and closes files, while they are read
+        return None
+    counts = re.findall(r"^recursion_misses:\s*(\d+)$", "\n".join(texts), re.MULTILINE)
+    return sum(map(int, counts)) if counts else None

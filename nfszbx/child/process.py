@@ -25,6 +25,7 @@ from nfszbx.script import Script
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _MAX_LINE_BYTES = 64 << 20  # a dump of the largest map takes a tenth of that
 _LAST_WORDS = 20
+_MAX_STDERR_BYTES = 1 << 16  # what a pipe holds
 _END_SECONDS = 1.0  # from the end of the output to that of the process
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -111,10 +112,8 @@ class ChildProcess:
 
     def read_stderr_lines(self) -> list[str]:
         """The lines that bpftrace wrote to standard error since the last call; never waits."""
-        chunks = [self._stderr]
-        while chunk := self._read_stderr():
-            chunks.append(chunk)
-        *lines, self._stderr = b"".join(chunks).split(b"\n")
+        *lines, partial = (self._stderr + self._read_stderr()).split(b"\n")
+        self._stderr = partial[-_MAX_STDERR_BYTES:]
         texts = [line.decode(errors="replace").strip() for line in lines]
         self.last_words.extend(text for text in texts if text)
         return [text for text in texts if text]
@@ -158,7 +157,7 @@ class ChildProcess:
         if self._stderr_fd is None:
             return b""
         try:
-            return os.read(self._stderr_fd, 1 << 16)
+            return os.read(self._stderr_fd, _MAX_STDERR_BYTES)
         except BlockingIOError:
             return b""
 

@@ -102,11 +102,16 @@ class Supervisor:
                 return
             self._delivers = False
             self._deadline = now + START_TIMEOUT_SECONDS + self._silence_seconds
-        yield from self._read(self._process)
+        is_quiet = True
+        for event in self._read(self._process):
+            is_quiet = False
+            yield event
+        # What waits to be read may be the dump that is missed: after a pause of nfszbx itself.
+        overdue_seconds = monotonic_seconds() - self._deadline
         if self._process.ended:
             reason = EndReason.KILLED if self._process.was_killed else EndReason.EXITED
             yield self._end(reason, _describe(self._process))
-        elif monotonic_seconds() > self._deadline:
+        elif overdue_seconds > (0 if is_quiet else self._silence_seconds):
             reason = EndReason.SILENT if self._delivers else EndReason.START_TIMEOUT
             yield self._end(reason, "no dump in time; killed")
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from nfszbx import counters as counters_module
 from nfszbx.counters import Counters, Delta
 from nfszbx.dump import Dump
 from nfszbx.errors import DumpError
@@ -133,6 +134,28 @@ def test_client_that_loses_and_regains_its_row_counts_on() -> None:
     delta = advance(counters, dump(3, {"a": 100_011, "b": 1001}))
     assert delta.rows[RECEIVE, "a"].total == 10 + 100_000
     assert delta.rows[RECEIVE, OTHER].total == 1 + 1
+
+
+def test_shown_rows_are_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even when there are more of them than of hidden ones that are remembered."""
+    monkeypatch.setattr(counters_module, "MAX_REMEMBERED", 1)
+    counters = Counters(3)
+    delta = advance(counters, dump(1, {"a": 9, "b": 8, "c": 7}, total=30))
+    assert {client for _, client in delta.rows} == {"a", "b", "c", OTHER}
+    # Three new ones push the old ones out; of these one is remembered, and OTHER is there still.
+    delta = advance(
+        counters, dump(2, {"a": 9, "b": 8, "c": 7, "d": 99, "e": 99, "f": 99}, total=330)
+    )
+    assert {client for _, client in delta.rows} == {"d", "e", "f", OTHER}
+    assert sum(row.interval for row in delta.rows.values()) == 300
+    delta = advance(
+        counters,
+        dump(3, {"a": 999, "b": 998, "c": 997, "d": 99, "e": 99, "f": 99}, total=3300),
+    )
+    assert {client for _, client in delta.rows} == {"a", "b", "c", OTHER}
+    totals = sorted(row.total for (_, client), row in delta.rows.items() if client != OTHER)
+    assert totals.count(990) == 2  # began anew
+    assert max(totals) == 997  # c, the last in order, counted on from 7
 
 
 class Server(RuleBasedStateMachine):

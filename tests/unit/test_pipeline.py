@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -41,6 +42,13 @@ def play(pipeline: Pipeline, lines: list[str]) -> list[Samples]:
     ]
 
 
+def later(lines: list[str]) -> list[str]:
+    """The same from another child, an hour later."""
+    hour_ns = 3600 * 10**9
+    mark = re.compile(r"(nfszbx [a-z]+ )(\d+)")
+    return [mark.sub(lambda m: f"{m[1]}{int(m[2]) + hour_ns}", line) for line in lines]
+
+
 def values(samples: Samples, metric: Metric) -> dict[tuple[str, ...], float]:
     return {sample.labels: sample.value for sample in samples.samples if sample.metric is metric}
 
@@ -48,8 +56,8 @@ def values(samples: Samples, metric: Metric) -> dict[tuple[str, ...], float]:
 def test_rates_are_bytes_over_the_kernel_s_own_time(pipeline: Pipeline) -> None:
     first, second, third, last = play(pipeline, LINES)
     assert values(first, catalog.RECEIVE_RATE)["smbd",] == 0
-    # 2331541360390 - 2330541368932 ns between the end marks of the recording
-    seconds = 0.999991458
+    ends = [int(ns) for ns in re.findall(r"nfszbx end (\d+)", "\n".join(LINES))]
+    seconds = (ends[1] - ends[0]) / 1e9
     assert values(second, catalog.RECEIVE_RATE)["smbd",] == pytest.approx(
         6_000 / seconds, rel=1e-12
     )
@@ -57,6 +65,7 @@ def test_rates_are_bytes_over_the_kernel_s_own_time(pipeline: Pipeline) -> None:
     assert values(second, catalog.CLIENT_TRANSMIT_RATE)[client] == pytest.approx(1e6 / seconds)
     assert values(third, catalog.CLIENT_TRANSMIT_RATE)[client] == 0
     assert values(last, catalog.CLIENT_TRANSMIT_BYTES)[client] == 1_000_000
+    assert not values(last, catalog.CLIENT_TRANSMIT_RATE)  # when counting stopped is not known
     assert all(samples.complete for samples in (first, second, third, last))
 
 
@@ -98,9 +107,7 @@ def test_restart_and_its_incomplete_interval(pipeline: Pipeline) -> None:
     play(pipeline, LINES)
     pipeline.take_missed_runs(5)
     pipeline.take_end("killed")
-    later = [line.replace("nfszbx begin 2329", "nfszbx begin 2333") for line in LINES]
-    later = [line.replace("nfszbx end 233", "nfszbx end 243") for line in later]
-    first, *_, last = play(pipeline, later)
+    first, *_, last = play(pipeline, later(LINES))
     pipeline.take_missed_runs(2)
     assert not first.complete
     assert last.complete
@@ -127,8 +134,7 @@ def test_refused_dumps_and_lost_events_are_counted(pipeline: Pipeline) -> None:
 def test_counters_never_go_backwards_over_any_cut_of_the_stream(plan: Plan) -> None:
     """A stream that stops anywhere, and a second child after it."""
     for cut in range(len(LINES)):
-        again = [line.replace("begin 23", "begin 33").replace("end 23", "end 33") for line in LINES]
-        torn = [*LINES[:cut], LINES[cut][: len(LINES[cut]) // 2], *again]
+        torn = [*LINES[:cut], LINES[cut][: len(LINES[cut]) // 2], *later(LINES)]
         totals = [
             values(s, catalog.RECEIVE_BYTES)["smbd",] for s in play(Pipeline(plan, 9, ()), torn)
         ]
@@ -142,7 +148,7 @@ def test_document(pipeline: Pipeline) -> None:
     sink = SinkHealth("zabbix", 1, 2, 3, 4)
     samples = pipeline.make_samples(NOW, measured=True, child_up=True, sinks=(sink,))
     document = json.loads(json.dumps(make_document(samples)))
-    assert document["time"] == NOW
+    assert document["time"] == NOW + next(n for n, line in enumerate(LINES) if "last" in line)
     assert document["complete"] is True
     assert document["services"]["smbd"]["transmit_bytes_total"] == 3_000_000
     ids = [row["id"] for row in document["clients"]]
@@ -163,3 +169,65 @@ def test_catalogue_follows_the_prometheus_guidelines() -> None:
         assert metric.name.startswith("nfszbx_")
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
         assert metric.help.endswith(".")
+
+
+def mark(kind: str, ns: int) -> str:
+    return json.dumps({"type": "printf", "data": f"nfszbx {kind} {ns}\n"})
+
+
+def dump_lines(ns: int, count: int) -> list[str]:
+    return [
+        json.dumps({"type": "map", "data": {"@total_bytes": {"3": count}}}),
+        json.dumps({"type": "map", "data": {"@client_bytes": {"3,0,0": count}}}),
+        mark("end", ns),
+    ]
+
+
+SECOND = 10**9
+
+
+def test_rates_are_left_out_when_a_dump_was_read_late(pipeline: Pipeline) -> None:
+    """The mark is older than the reading: how long the bytes took is not known."""
+    pipeline.take_line(mark("begin", SECOND), NOW)
+    shown = []
+    for second, lag in ((2, 0.01), (3, 0.02), (4, 0.8), (5, 0.01), (6, 0.01)):
+        boot_ns = int((second + lag) * SECOND)
+        for line in dump_lines(second * SECOND, 1000 * second):
+            pipeline.take_line(line, NOW + second + lag, boot_ns)
+        samples = pipeline.make_samples(NOW + 100, measured=True, child_up=True)
+        assert samples.complete
+        assert values(samples, catalog.RECEIVE_BYTES)["smbd",] == 1000 * second
+        # The time of the dump itself, not that of its line or of the call.
+        assert samples.unix_seconds == pytest.approx(NOW + second, abs=1e-6)
+        shown.append(values(samples, catalog.RECEIVE_RATE).get(("smbd",)))
+    assert shown == [2000.0, 1000.0, None, None, 1000.0]
+
+
+def test_self_metrics(pipeline: Pipeline, plan: Plan) -> None:
+    play(pipeline, LINES)
+    sink = SinkHealth("zabbix", 1, 2, 3, 4)
+    samples = pipeline.make_samples(NOW, measured=True, child_up=True, sinks=(sink,))
+    assert values(samples, catalog.SINK_QUEUE) == {("zabbix",): 1}
+    assert values(samples, catalog.SINK_DELIVERED) == {("zabbix",): 2}
+    assert values(samples, catalog.SINK_DROPPED) == {("zabbix",): 3}
+    assert values(samples, catalog.SINK_ERRORS) == {("zabbix",): 4}
+    assert values(samples, catalog.NOT_MEASURED) == {(): 0}
+    assert values(samples, catalog.MAP_ENTRIES) == {(): 6}
+    assert values(samples, catalog.MAP_MAX_ENTRIES) == {(): plan.map_max_entries}
+    assert 0 < values(samples, catalog.INTERVAL_SECONDS)[()] < 1  # to the last mark
+    assert values(samples, catalog.LAST_DUMP)[()] == samples.unix_seconds
+
+
+def test_map_that_is_nearly_full_is_told_once(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = Pipeline(dataclasses.replace(plan, map_max_entries=6), 500, ())
+    play(pipeline, LINES)
+    assert caplog.text.count("nearly full (6 entries)") == 1
+
+
+def test_row_of_refusals_is_logged_once(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    play(pipeline, ["garbage"] * 1000)
+    assert len(caplog.messages) == 1
+    samples = pipeline.make_samples(NOW, measured=False, child_up=True)
+    assert values(samples, catalog.REFUSED_DUMPS) == {(): 1000}
