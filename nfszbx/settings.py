@@ -7,7 +7,7 @@ in TOML (a text that is no TOML value is taken as a string):
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +39,23 @@ class _Sources:
     def __init__(self) -> None:
         self.merged: dict[str, Any] = {}
         self.origins: dict[tuple[str, ...], str] = {}
+        self.problems: list[str] = []
 
     def add(self, keys: tuple[str, ...], value: object, origin: str) -> None:
+        """Take a setting, or all settings of a table."""
+        if isinstance(value, dict) and (value or not keys):
+            for key, inner in value.items():
+                self.add((*keys, key), inner, origin)
+            return
         table = self.merged
-        for key in keys[:-1]:
-            inner = table.setdefault(key, {})
-            if not isinstance(inner, dict):
-                inner = table[key] = {}
-            table = inner
+        for length, key in enumerate(keys[:-1], start=1):
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                above = keys[:length]
+                self.problems.append(
+                    f"{_dotted(above)} ({self.origin_of(above)}): should be a table"
+                )
+                return
         table[keys[-1]] = value
         self.origins[keys] = origin
 
@@ -68,8 +77,7 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Iterab
     """
     sources = _Sources()
     file = _find_file(path, environment)
-    for keys, value in _leaves(_read_file(file) if file else {}):
-        sources.add(keys, value, str(file))
+    sources.add((), _read_file(file) if file else {}, str(file))
     for name, text in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and name != CONFIG_VARIABLE:
             keys = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
@@ -81,10 +89,10 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Iterab
         config = Config.model_validate(sources.merged)
     except ValidationError as error:
         problems = [_describe(dict(detail), sources) for detail in error.errors()]
-        raise _configuration_error(problems) from None
-    conflicts = find_conflicts(config)
-    if conflicts:
-        raise _configuration_error([f"{key}: {problem}" for key, problem in conflicts])
+        raise _configuration_error([*sources.problems, *problems]) from None
+    problems = sources.problems + [f"{key}: {text}" for key, text in find_conflicts(config)]
+    if problems:
+        raise _configuration_error(problems)
     return config
 
 
@@ -99,7 +107,13 @@ def _configuration_error(problems: list[str]) -> ConfigurationError:
 def _find_file(path: Path | None, environment: Mapping[str, str]) -> Path | None:
     if path is None and environment.get(CONFIG_VARIABLE):
         return Path(environment[CONFIG_VARIABLE])
-    if path is None and DEFAULT_PATH.exists():
+    if path is None:
+        try:
+            DEFAULT_PATH.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            pass  # there, but not for us: reading it will say so
         return DEFAULT_PATH
     return path
 
@@ -112,27 +126,17 @@ def _read_file(path: Path) -> dict[str, Any]:
             f"cannot read the configuration {path}: {error.strerror}",
             "name another file with --config",
         ) from None
-    except ValueError as error:  # not UTF-8, or not TOML: tomllib's message has line and column
+    except (ValueError, RecursionError) as error:  # not UTF-8, or not TOML: with line and column
         raise ConfigurationError(
             f"the configuration {path} is not valid TOML: {error}",
             "strings stand in quotes, tables in brackets: [services.nfsd], ports = [2049]",
         ) from None
 
 
-def _leaves(
-    table: Mapping[str, Any], above: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, (*above, key))
-        else:
-            yield (*above, key), value
-
-
 def _parse_value(text: str) -> object:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML value, or one beyond all bounds
         return text
     return parsed["value"] if parsed.keys() == {"value"} else text
 
@@ -147,8 +151,16 @@ def _describe(detail: Mapping[str, Any], sources: _Sources) -> str:
     else:
         message = _PLAIN_MESSAGES.get(detail["type"], detail["msg"])
         message = message.removeprefix("Value error, ").removeprefix("Input ")
-        problem = f"{message}, got {detail['input']!r:.80}"
+        problem = f"{message}, got {_show(detail['input'])}"
     return f"{_dotted(location)} ({sources.origin_of(location)}): {problem}"
+
+
+def _show(value: object) -> str:
+    """The value as a user wrote it, cut to a readable length."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # an integer of thousands of digits
+        return "a number beyond all bounds"
 
 
 def _known_keys(tables: tuple[str, ...]) -> list[str]:

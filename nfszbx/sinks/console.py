@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from rich.console import Console
@@ -63,16 +64,21 @@ class TableSink:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, screen=False)
+        # Messages on the same terminal go above the table; a file gets its own.
+        self._live = Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
         self._live.start()
 
     def deliver(self, samples: Samples) -> None:
         """Redraw."""
-        self._live.update(self._make_table(samples), refresh=True)
+        try:
+            self._live.update(self._make_table(samples), refresh=True)
+        except OSError as error:
+            raise SinkGoneError(f"the terminal is gone: {error.strerror}") from None
 
     def close(self) -> None:
         """Leave the last table on the screen and give the terminal back."""
-        self._live.stop()
+        with suppress(OSError):  # it is gone
+            self._live.stop()
 
     def _make_table(self, samples: Samples) -> Table:
         document = make_document(samples)

@@ -1,13 +1,15 @@
 """Serves the newest samples to Prometheus. The only importer of prometheus-client.
 
 The library's own server starts a thread for every connection without bound and without a deadline,
-so its handler and its encoders run under a server here that has both.
+so its handler and its encoders run here under a server that has both.
 """
 
 import logging
+import math
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +19,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from nfszbx.catalog import Kind, Metric
+from nfszbx.clock import monotonic_seconds
 from nfszbx.config import PrometheusConfig
 from nfszbx.errors import SinkStartError
 from nfszbx.samples import Samples
@@ -47,23 +50,47 @@ class _SamplesCollector(Collector):
 
 
 class _Server(ThreadingHTTPServer):
-    """At most so many connections at once; the next one waits in the kernel's queue."""
+    """At most so many connections at once, each for so long; one more is closed at once.
+
+    The deadline is that of the whole connection: one that trickles in byte by byte meets it as
+    well as an idle one.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, family: int, address: tuple[str, int], handler: Any) -> None:  # noqa: ANN401  typeshed's own
+    def __init__(
+        self, family: int, address: tuple[str, int], handler: type[MetricsHandler]
+    ) -> None:
         self.address_family = socket.AddressFamily(family)
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._deadlines: dict[socket.socket, float] = {}
         super().__init__(address, handler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  typeshed's own
-        self._free.acquire()
-        super().process_request(request, client_address)
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401  typeshed's own
+        del client_address
+        with self._lock:
+            if len(self._deadlines) >= MAX_CONNECTIONS:
+                return False
+            self._deadlines[request] = monotonic_seconds() + CONNECTION_TIMEOUT_SECONDS
+        return True
+
+    def service_actions(self) -> None:
+        """Every half second: end what is overdue. Its thread notices and closes it."""
+        self.end_connections(monotonic_seconds())
+
+    def end_connections(self, now: float) -> None:
+        """Cut the connections whose deadline is before ``now``."""
+        with self._lock:
+            for connection, deadline in self._deadlines.items():
+                if deadline < now:
+                    with suppress(OSError):
+                        connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401  typeshed's own
+        with self._lock:
+            self._deadlines.pop(request, None)
         super().shutdown_request(request)
-        self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  typeshed's own
         """A scraper that goes away in the middle is its own business."""
@@ -80,8 +107,7 @@ class PrometheusSink:
         registry = CollectorRegistry()
         registry.register(self._collector)
         ProcessCollector(registry=registry)
-        attributes = {"registry": registry, "timeout": CONNECTION_TIMEOUT_SECONDS}
-        handler = type("Handler", (MetricsHandler,), attributes)
+        handler = MetricsHandler.factory(registry)
         family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
         try:
             self._server = _Server(family, (config.address, config.port), handler)
@@ -103,7 +129,8 @@ class PrometheusSink:
         self._collector.samples = samples
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and end what is still connected."""
         self._server.shutdown()
         self._server.server_close()
+        self._server.end_connections(math.inf)
         self._thread.join()

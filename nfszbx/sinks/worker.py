@@ -11,6 +11,8 @@ from nfszbx.sinks.base import Sink
 
 QUEUE_INTERVALS = 360
 """An hour of ten-second intervals; the oldest is dropped when one more comes."""
+QUEUE_SAMPLES = 200_000
+"""The other bound, on memory: some 50 MB. With 500 clients it is reached after 100 intervals."""
 FIRST_BACK_OFF_SECONDS = 1.0
 MAX_BACK_OFF_SECONDS = 30.0
 
@@ -27,7 +29,7 @@ class SinkWorker:
         self._queue: deque[Samples] = deque()
         self._changed = threading.Condition()
         self._stopping = False
-        self._failing = False
+        self._failure = ""
         self._delivered = self._dropped = self._errors = 0
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
         self._thread.start()
@@ -38,7 +40,8 @@ class SinkWorker:
             if self.is_gone:
                 self._dropped += 1
                 return
-            if len(self._queue) == QUEUE_INTERVALS:
+            allowed = min(QUEUE_INTERVALS, 1 + QUEUE_SAMPLES // (len(samples.samples) or 1))
+            while len(self._queue) >= allowed:
                 self._queue.popleft()
                 self._dropped += 1
             self._queue.append(samples)
@@ -61,7 +64,10 @@ class SinkWorker:
         if left:
             _log.warning("sink %s: %d intervals were not delivered", self._sink.name, left)
         if not self._thread.is_alive():
-            self._sink.close()
+            try:
+                self._sink.close()
+            except Exception:  # noqa: BLE001  the other sinks are to be stopped, too
+                _log.exception("sink %s failed to close", self._sink.name)
 
     def _run(self) -> None:
         back_off = FIRST_BACK_OFF_SECONDS
@@ -94,19 +100,19 @@ class SinkWorker:
             back_off = FIRST_BACK_OFF_SECONDS
 
     def _note_success(self, samples: Samples) -> None:
-        if self._failing:
+        if self._failure:
             _log.info("sink %s works again", self._sink.name)
         with self._changed:
-            self._failing = False
+            self._failure = ""
             self._delivered += 1
             self._take_off(samples)
 
     def _note_failure(self, message: str, samples: Samples, *, dropped: bool) -> None:
-        """Count the failure; log it when it is the first of a row."""
-        if not self._failing:
+        """Count the failure; log it when it is not the same as the one before."""
+        if message != self._failure:
             _log.warning("sink %s: %s", self._sink.name, message)
         with self._changed:
-            self._failing = True
+            self._failure = message
             self._errors += 1
             if dropped:
                 self._dropped += 1

@@ -23,12 +23,12 @@ in the documents of the console and of Zabbix only: Prometheus makes its own of 
 
 
 def test_metrics_page_is_the_catalogue() -> None:
-    """``NFSZBX_TESTS_ACCEPT=1`` writes it anew."""
+    """``TESTS_ACCEPT=1`` writes it anew."""
     metrics = [value for value in vars(catalog).values() if isinstance(value, Metric)]
     rows = [f"| `{m.name}` | {m.kind} | {', '.join(m.labels)} | {m.help} |\n" for m in metrics]
     text = METRICS_HEAD + "".join(rows)
     path = ROOT / "docs" / "metrics.md"
-    if os.environ.get("NFSZBX_TESTS_ACCEPT"):
+    if os.environ.get("TESTS_ACCEPT"):
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text
 

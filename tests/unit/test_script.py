@@ -34,10 +34,10 @@ def plan(name: str, settings: Mapping[str, object]) -> Plan:
     ],
 )
 def test_golden(golden: str, facts: str, settings: Mapping[str, object]) -> None:
-    """``NFSZBX_TESTS_ACCEPT=1`` writes the files anew; read the difference before committing it."""
+    """``TESTS_ACCEPT=1`` writes the files anew; read the difference before committing it."""
     text = render_script(plan(facts, settings)).text
     path = TESTS / "golden" / f"{golden}.bt"
-    if os.environ.get("NFSZBX_TESTS_ACCEPT"):
+    if os.environ.get("TESTS_ACCEPT"):
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
 

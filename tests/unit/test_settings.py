@@ -169,6 +169,25 @@ def test_missing_file() -> None:
         load_config(Path("nowhere.toml"), {}, [])
 
 
+def test_value_where_a_table_belongs() -> None:
+    """Whichever of the two the user meant, it is not passed over."""
+    found = errors(environment={"NFSZBX_PROMETHEUS": "5", "NFSZBX_PROMETHEUS__PORT": "99"})
+    assert found[0] == "prometheus (NFSZBX_PROMETHEUS): should be a table"
+
+
+def test_table_in_the_environment_is_merged() -> None:
+    config = load("[zabbix]\nport = 7", {"NFSZBX_ZABBIX": "{host = 'a'}"})
+    assert (config.zabbix.port, config.zabbix.host) == (7, "a")
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0x" + "f" * 5000, "[" * 5000])
+def test_values_beyond_all_bounds(text: str) -> None:
+    (problem,) = errors(environment={"NFSZBX_MAX_CLIENTS": text})
+    assert problem.startswith("max_clients (NFSZBX_MAX_CLIENTS): should be")
+    with pytest.raises(ConfigurationError):
+        load(f"max_clients = {text}")
+
+
 def test_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "windows.toml"
     path.write_text("max_clients = 7", encoding="utf-8-sig")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from nfszbx import catalog
 from nfszbx.errors import SinkGoneError, SinkRefusedError, SinkUnavailableError
-from nfszbx.samples import Samples
+from nfszbx.samples import Sample, Samples
 from nfszbx.sinks import worker as worker_module
 from nfszbx.sinks.worker import SinkWorker
 
@@ -74,6 +75,39 @@ def test_slow_sink_does_not_delay_the_caller_and_the_oldest_are_dropped(
     sink.gate.set()
     worker.stop(WAIT_SECONDS)
     assert sink.taken[-3:] == [7, 8, 9]
+
+
+def test_large_intervals_are_bounded_by_their_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "QUEUE_SAMPLES", 10)
+    sink = FakeSink()
+    sink.gate.clear()
+    worker = SinkWorker(sink)
+    large = Samples(0.0, complete=True, samples=(Sample(catalog.CHILD_UP, (), 1),) * 5)
+    for _ in range(10):
+        worker.put(large)
+    assert worker.health().queue_length == 3
+    sink.gate.set()
+    worker.stop(WAIT_SECONDS)
+
+
+def test_another_cause_is_told_as_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_module, "FIRST_BACK_OFF_SECONDS", 0.01)
+    refused = SinkRefusedError("unknown host")
+    worker = SinkWorker(FakeSink(SinkUnavailableError("down"), refused, refused))
+    for number in range(3):
+        worker.put(samples(number))
+    wait_for(lambda: worker.health().delivered == 1)
+    worker.stop(WAIT_SECONDS)
+    assert caplog.messages[:2] == ["sink fake: down; will try again", "sink fake: unknown host"]
+
+
+def test_fault_at_closing_is_told_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+    sink = FakeSink()
+    sink.close = lambda: 1 / 0  # type: ignore[method-assign, assignment]
+    SinkWorker(sink).stop(WAIT_SECONDS)
+    assert "failed to close" in caplog.text
 
 
 def test_unavailable_sink_gets_the_same_samples_again(
