@@ -24,9 +24,22 @@ class NfszbxRun:
     """``with NfszbxRun([...flags]) as run``: the command, with its documents as they come."""
 
     def __init__(
-        self, flags: Sequence[str] = (), environment: dict[str, str] | None = None
+        self,
+        flags: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
-        self._command = [*NFSZBX, "run", "--sink", "console", "--interval-seconds", "1", *flags]
+        """``before`` is put in front of the command."""
+        self._command = [
+            *before,
+            *NFSZBX,
+            "run",
+            "--sink",
+            "console",
+            "--interval-seconds",
+            "1",
+            *flags,
+        ]
         self._environment = {**os.environ, **(environment or {})}
         self._queue: queue.Queue[Document | None] = queue.Queue()
         self.documents: list[Document] = []

@@ -1,7 +1,10 @@
 """The numbers are right: equal to the kernel's own socket counters, to the byte."""
 
 import signal
+import socket
+import struct
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,30 @@ def _assert_rows_add_up(document: Document) -> None:
             field = f"{direction}_bytes_total"
             rows = [row[field] for row in document["clients"] if row["service"] == service]
             assert sum(rows) == totals[field]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+def test_bytes_read_after_the_client_has_reset_the_connection(
+    family: socket.AddressFamily,
+) -> None:
+    """The kernel forgets the port of such a socket before the server has read what arrived."""
+    address = "127.0.0.1" if family is socket.AF_INET else "::1"
+    with (
+        socket.create_server((address, 0), family=family) as listener,
+        NfszbxRun(
+            environment={"NFSZBX_SERVICES__NFSD__PORTS": str([listener.getsockname()[1]])}
+        ) as run,
+    ):
+        client = socket.create_connection(listener.getsockname()[:2])
+        served, _ = listener.accept()
+        with served:
+            client.sendall(b"x" * 50_000)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            read = 0
+            with suppress(ConnectionResetError):
+                while data := served.recv(5_000):
+                    read += len(data)
+        document = run.wait_for_dump()
+        assert read > 0
+        assert client_bytes(document, "nfsd")[address, "receive"] == read

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -118,6 +119,27 @@ def test_no_bpftrace_is_left_after_an_internal_failure(tmp_path: Path) -> None:
         assert run.process.wait(30) == 1
         assert wait_until_gone(pid)
         assert any("provoked" in line for line in run.log_lines)
+
+
+def test_pause_of_nfszbx_itself_does_not_cost_the_child() -> None:
+    """A machine that is moved or starved: what waits to be read is read before anyone is judged."""
+    with NfszbxRun() as run:
+        (pid,) = run.child_pids()
+        run.process.send_signal(signal.SIGSTOP)
+        time.sleep(5)
+        run.process.send_signal(signal.SIGCONT)
+        document = run.wait_for_dump()
+        assert run.child_pids() == [pid]
+        assert document["health"]["child_restarts_total"]["silent"] == 0
+    assert all(document["complete"] for document in run.documents)
+
+
+def test_nohup_is_respected() -> None:
+    """An ignored SIGHUP stays ignored."""
+    with NfszbxRun(before=["nohup"]) as run:
+        run.process.send_signal(signal.SIGHUP)
+        run.wait_for_dump()
+        run.wait_for_dump()
 
 
 def test_what_flowed_just_before_the_stop_is_counted(samba: SambaServer, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Supervision of real processes that behave like bpftrace, well or badly."""
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -185,6 +187,27 @@ def test_restarts_leave_no_descriptor_behind(supervise: Callable[[str], Supervis
         supervisor.note_dump()  # no back-off
         events_until(supervisor, ends)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_child_dies_with_its_parent_even_without_a_terminal(make_program: MakeProgram) -> None:
+    """It ignores the hang-up of its terminal; the kernel kills it for the parent's death."""
+    program = make_program("trap '' HUP; echo $$; while :; do sleep 0.05; done")
+    code = (
+        "import os\n"
+        "from nfszbx.child.process import ChildProcess\n"
+        "from nfszbx.script import Script\n"
+        f"child = ChildProcess({program!r}, Script('', {{}}))\n"
+        "print(*child.read_lines(10), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    parent = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
+    pid = int(parent.stdout)
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}/stat").exists():
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_line_without_end_is_cut(
