@@ -106,10 +106,7 @@ class Daemon:
             _log.warning("bpftrace ended (%s): %s; %s", event.reason, event.detail, again)
         elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
             self._known_notices.add(event.text)
-            # BPF memory is not bound by this limit since Linux kernel commit d5299b67dd59 ("bpf:
-            # Memcg-based memory accounting for bpf progs") (in v5.11).
-            level = logging.DEBUG if "RLIMIT_MEMLOCK" in event.text else logging.WARNING
-            _log.log(level, "bpftrace: %s", event.text)
+            _log.log(_judge_notice(event.text), "bpftrace: %s", event.text)
 
     def _publish(self, *, measured: bool) -> None:
         samples = self._pipeline.make_samples(
@@ -124,3 +121,14 @@ class Daemon:
 
     def _set_overdue(self) -> None:
         self._overdue_at = monotonic_seconds() + OVERDUE_INTERVALS * self._interval_seconds
+
+
+def _judge_notice(text: str) -> int:
+    """The level of a line on bpftrace's standard error: only what it calls an error is one.
+
+    Its warnings are about style, and differ by version. It may also be unable to raise
+    RLIMIT_MEMLOCK: harmless since Linux kernel commit d5299b67dd59 ("bpf: Memcg-based memory
+    accounting for bpf progs") (in v5.11).
+    """
+    is_error = "ERROR" in text and "RLIMIT_MEMLOCK" not in text
+    return logging.WARNING if is_error else logging.DEBUG

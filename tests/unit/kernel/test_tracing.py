@@ -79,6 +79,19 @@ def test_empty_mount_point_is_no_tracefs(tmp_path: Path) -> None:
     assert facts["sock:sock_recv_length"].presence is Presence.UNKNOWN
 
 
+def test_tracefs_that_is_not_for_us_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user other than root sees it, who may not look into it."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert tracing.read_tracefs(tmp_path).presence is Presence.UNKNOWN
+    assert tracing.read_kprobes(tmp_path).presence is Presence.UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("text", "presence"),
     [
