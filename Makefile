@@ -6,7 +6,7 @@
 VENV := .venv
 PYTHON ?= python3
 
-RUN_PACKAGES := bpftrace
+RUN_PACKAGES := bpftrace mount
 DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql
