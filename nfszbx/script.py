@@ -119,29 +119,34 @@ def _render_account(plan: Plan, direction: Direction) -> str:
         if service.any_port
     ]
     chain = " else ".join(f"if ({test}) {{\n{indent(body, '  ')}}}" for test, body in branches)
-    low, high = ("0", "1") if plan.byte_order == "little" else ("1", "0")
-    word = "$sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32"
-    mapped = (
-        "((uint64)$sk->__sk_common.skc_daddr << 32) | 0xffff0000"
-        if plan.byte_order == "little"
-        else "0xffff00000000 | (uint64)$sk->__sk_common.skc_daddr"
-    )
     return f"""\
 {_render_port(plan)}
 $slot = 0;
 {chain}
 if ($slot != 0) {{
-  $high = (uint64)0;
-  $low = {mapped};
-  if ($sk->__sk_common.skc_family == {AF_INET6}) {{
-    $word = {word};
-    $high = ((uint64)$word[{high}] << 32) | (uint64)$word[{low}];
-    $low = ((uint64)$word[{int(high) + 2}] << 32) | (uint64)$word[{int(low) + 2}];
-  }}
+{indent(_render_address(plan), "  ")}
   @client_bytes[$slot, $high, $low] = sum($bytes);
   @total_bytes[$slot] = sum($bytes);
 }}
 """
+
+
+def _render_address(plan: Plan) -> str:
+    """``$high`` and ``$low``: the client's IPv6 address, each half a number as memory has it."""
+    if plan.byte_order == "little":
+        first, second, third, fourth = 1, 0, 3, 2  # the later word is the higher one
+        mapped = "((uint64)$sk->__sk_common.skc_daddr << 32) | 0xffff0000"
+    else:
+        first, second, third, fourth = 0, 1, 2, 3
+        mapped = "0xffff00000000 | (uint64)$sk->__sk_common.skc_daddr"
+    return f"""\
+$high = (uint64)0;
+$low = {mapped};
+if ($sk->__sk_common.skc_family == {AF_INET6}) {{
+  $word = $sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32;
+  $high = ((uint64)$word[{first}] << 32) | (uint64)$word[{second}];
+  $low = ((uint64)$word[{third}] << 32) | (uint64)$word[{fourth}];
+}}"""
 
 
 def _render_slot(services: tuple[ServicePlan, ...], direction: Direction) -> str:
