@@ -182,7 +182,10 @@ def main() -> None:
         if error.hint:
             sys.stderr.write(f"hint: {error.hint}\n")
         sys.exit(error.exit_code)
-    except OSError as error:  # of standard output: everything else is handled where it happens
-        sys.stderr.write(f"nfszbx: cannot write to standard output: {error.strerror}\n")
+    except OSError as error:  # of standard output, or of an incomplete installation
+        what = (
+            f"cannot read {error.filename}" if error.filename else "cannot write to standard output"
+        )
+        sys.stderr.write(f"nfszbx: {what}: {error.strerror}\n")
         redirect_to_nowhere(sys.stdout)
         sys.exit(NfszbxError.exit_code)

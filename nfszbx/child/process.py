@@ -13,6 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pexpect
@@ -23,7 +24,7 @@ from nfszbx.errors import BpftraceError
 from nfszbx.script import Script
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-_MAX_LINE_BYTES = 64 << 20  # a dump of the largest map takes a tenth of that
+_MAX_LINE_BYTES = 128 << 20  # the largest map: 1,048,576 entries of at most 73 bytes each
 _LAST_WORDS = 20
 _MAX_STDERR_BYTES = 1 << 16  # what a pipe holds
 _END_SECONDS = 1.0  # from the end of the output to that of the process
@@ -53,30 +54,30 @@ class ChildProcess:
 
     def __init__(self, program: str, script: Script) -> None:
         """Start ``program``. Raises :class:`BpftraceError` when it cannot be executed."""
-        script_fd = os.memfd_create("nfszbx.bt", 0)  # stays open in the child
-        stderr_fd, stderr_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.set_blocking(stderr_write_fd, True)
+        self._stderr_fd: int | None = None
         try:
-            with os.fdopen(script_fd, "w", encoding="utf-8", closefd=False) as file:
-                file.write(script.text)
-            self._spawn = _Spawn(
-                [script_fd, stderr_write_fd],
-                program,
-                ["-f", "json", f"/proc/self/fd/{script_fd}"],
-                env=_environment(script.environment),
-                echo=False,
-                timeout=None,
-                preexec_fn=_prepare_child(os.getpid(), stderr_write_fd),
-            )
+            with ExitStack() as for_child:  # descriptors that only the child keeps
+                script_fd = os.memfd_create("nfszbx.bt", 0)
+                for_child.callback(os.close, script_fd)
+                self._stderr_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+                for_child.callback(os.close, write_fd)
+                os.set_blocking(write_fd, True)
+                with os.fdopen(script_fd, "w", encoding="utf-8", closefd=False) as file:
+                    file.write(script.text)
+                self._spawn = _Spawn(
+                    [script_fd, write_fd],
+                    program,
+                    ["-f", "json", f"/proc/self/fd/{script_fd}"],
+                    env=_environment(script.environment),
+                    echo=False,
+                    timeout=None,
+                    preexec_fn=_prepare_child(os.getpid(), write_fd),
+                )
         except (OSError, pexpect.ExceptionPexpect, ptyprocess.PtyProcessError) as error:
-            os.close(stderr_fd)
+            self._close_stderr()
             raise BpftraceError(
                 f"{program} cannot be started: {error}", "nfszbx check looks at the installation"
             ) from None
-        finally:
-            os.close(script_fd)
-            os.close(stderr_write_fd)
-        self._stderr_fd: int | None = stderr_fd
         self.pid = int(self._spawn.pid or 0)
         self._partial = bytearray()
         self._stderr = b""
@@ -138,6 +139,9 @@ class ChildProcess:
         """End the process now, if it has not ended, and free what it held. May be repeated."""
         self.send_signal(signal.SIGKILL)
         self._reap()
+        self._close_stderr()
+
+    def _close_stderr(self) -> None:
         if self._stderr_fd is not None:
             os.close(self._stderr_fd)
             self._stderr_fd = None

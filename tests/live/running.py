@@ -120,20 +120,3 @@ def client_bytes(document: Document, service: str) -> Counter[tuple[str, str]]:
             for direction in ("receive", "transmit")
         }
     )
-
-
-def is_running(pid: int) -> bool:
-    """Is there a process with this id that is not a zombie?"""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def wait_until_gone(pid: int, timeout_seconds: float = 5.0) -> bool:
-    """Wait for the end of a process; False when it is still there."""
-    deadline = time.monotonic() + timeout_seconds
-    while is_running(pid):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

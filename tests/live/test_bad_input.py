@@ -15,6 +15,7 @@ from nfszbx.kernel.read import read_facts
 from nfszbx.plan import make_plan
 from tests.live.running import NFSZBX
 from tests.network import free_port
+from tests.processes import write_program
 
 # Not root, but able to read the checkout wherever it is.
 NOBODY = (
@@ -42,6 +43,11 @@ def run(
     return result.returncode, result.stderr
 
 
+def after_mounting(mounts: str) -> tuple[str, ...]:
+    """Runs a command in a mount namespace of its own, after these mounts."""
+    return ("unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
+
+
 def test_not_root() -> None:
     status, said = run("run", before=NOBODY)
     assert status == 3
@@ -62,8 +68,7 @@ def test_no_bpftrace() -> None:
     assert "/nowhere/bpftrace cannot be run: No such file" in said
     assert "hint: mend the setting bpftrace" in said
     # And where none is named, with one that does not even tell its version.
-    hide = "mount --bind /bin/false /usr/bin/bpftrace"
-    before = ("unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh")
+    before = after_mounting("mount --bind /bin/false /usr/bin/bpftrace")
     status, said = run("run", before=before)
     assert status == 4
     assert "/usr/bin/bpftrace --version ended with status 1" in said
@@ -72,32 +77,29 @@ def test_no_bpftrace() -> None:
 
 def test_bpftrace_that_never_works(tmp_path: Path) -> None:
     """Not restarted for ever: five starts, then its own words and an exit code."""
-    broken = tmp_path / "bpftrace"
-    broken.write_text(
-        "#!/bin/sh\n"
+    broken = write_program(
+        tmp_path / "bpftrace",
         'if [ "$1" = --version ]; then echo bpftrace v0.17.0; exit; fi\n'
-        "echo ERROR: no such luck >&2; exit 3\n"
+        "echo ERROR: no such luck >&2; exit 3",
     )
-    broken.chmod(0o755)
-    status, said = run("run", environment={"NFSZBX_BPFTRACE": str(broken)})
+    status, said = run("run", environment={"NFSZBX_BPFTRACE": broken})
     assert status == 4
     assert "failed 5 times without a single dump: exit status 3: ERROR: no such luck" in said
     assert "hint: nfszbx script prints" in said
 
 
 def test_bpftrace_too_old(tmp_path: Path) -> None:
-    old = tmp_path / "bpftrace"
-    old.write_text("#!/bin/sh\necho bpftrace v0.14.0\n")
-    old.chmod(0o755)
-    status, said = run("run", environment={"NFSZBX_BPFTRACE": str(old)})
+    old = write_program(tmp_path / "bpftrace", "echo bpftrace v0.14.0")
+    status, said = run("run", environment={"NFSZBX_BPFTRACE": old})
     assert status == 4
     assert f"{old} is version 0.14.0, too old: 0.17.0 is the oldest that works" in said
 
 
 def test_tracefs_not_mounted() -> None:
     """In a mount namespace of its own, where it is covered by an empty file system."""
-    hide = "mount -t tmpfs none /sys/kernel/tracing && mount -t tmpfs none /sys/kernel/debug"
-    before = ("unshare", "--mount", "sh", "-c", f'{hide} && exec "$@"', "sh")
+    before = after_mounting(
+        "mount -t tmpfs none /sys/kernel/tracing && mount -t tmpfs none /sys/kernel/debug"
+    )
     status, said = run("run", before=before)
     assert status == 5
     assert "tracefs is not mounted" in said

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.running import NFSZBX, NfszbxRun, client_bytes, wait_until_gone
+from tests.live.running import NFSZBX, NfszbxRun, client_bytes
 from tests.live.samba import SambaServer, SmbClient
+from tests.processes import wait_until_gone
 
 KILLS = 5
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nfszbx.child.process import ChildProcess
 from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Notice, Supervisor
 from nfszbx.errors import BpftraceError
 from nfszbx.script import Script
+from tests.processes import wait_until_gone, write_program
 
 SCRIPT = Script("BEGIN { }\n", {"BPFTRACE_MAX_MAP_KEYS": "64"})
 LIMIT_SECONDS = 15.0
@@ -25,14 +27,7 @@ MakeProgram = Callable[[str], str]
 @pytest.fixture
 def make_program(tmp_path: Path) -> MakeProgram:
     """Makes an executable shell script; called as bpftrace is, its third argument is the script."""
-
-    def make(text: str) -> str:
-        path = tmp_path / "bpftrace"
-        path.write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
-        path.chmod(0o755)
-        return str(path)
-
-    return make
+    return partial(write_program, tmp_path / "bpftrace")
 
 
 @pytest.fixture
@@ -179,6 +174,23 @@ def test_program_that_cannot_be_started(tmp_path: Path) -> None:
         ChildProcess(missing, SCRIPT)
 
 
+@pytest.mark.parametrize("call", ["memfd_create", "pipe2"])
+def test_machine_without_descriptors_is_a_failed_start(
+    call: str, make_program: MakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is tried again, like any other, and leaves nothing open."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    program = make_program("exit 0")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(f"nfszbx.child.process.os.{call}", refuse)
+    with pytest.raises(BpftraceError, match=r"cannot be started: .*Too many open files"):
+        ChildProcess(program, SCRIPT)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_restarts_leave_no_descriptor_behind(supervise: Callable[[str], Supervisor]) -> None:
     supervisor = supervise("exit 0")
     events_until(supervisor, ends)
@@ -202,12 +214,7 @@ def test_child_dies_with_its_parent_even_without_a_terminal(make_program: MakePr
     )
     parent = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False)
     pid = int(parent.stdout)
-    deadline = time.monotonic() + 5
-    while Path(f"/proc/{pid}/stat").exists():
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    assert wait_until_gone(pid)
 
 
 def test_line_without_end_is_cut(

@@ -6,13 +6,11 @@ import pytest
 
 from nfszbx.kernel.bpftrace import read_bpftrace, read_function_exit
 from nfszbx.kernel.facts import PRESENT, BpftraceFacts, Fact, Presence, absent
+from tests.processes import write_program
 
 
 def program(tmp_path: Path, script: str) -> str:
-    path = tmp_path / "bpftrace"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return str(path)
+    return write_program(tmp_path / "bpftrace", script)
 
 
 @pytest.mark.parametrize(
