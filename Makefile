@@ -1,7 +1,9 @@
 # What users and developers do with nfszbx, as root on Debian 12 or later.
 #   make run    install what is missing and measure this machine
 #   make demo   the same, with a throw-away Samba server and clients that move data
-#   make test   install what the tests need, check the code and run them all
+#   make test   install what the tests need, check the code and run them all (about 45 minutes)
+#   make test-vm [KERNEL=6.12]   only those in virtual machines, on every kernel or on one
+#   make vm KERNEL=6.12          a shell in such a machine
 # ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
 VENV := .venv
 PYTHON ?= python3
@@ -10,8 +12,10 @@ RUN_PACKAGES := bpftrace mount
 DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql
+VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
-.PHONY: run demo test test-fast lint root tracefs run-packages demo-packages test-packages constraints
+.PHONY: run demo test test-fast test-vm vm accuracy lint root tracefs \
+	run-packages demo-packages test-packages vm-packages constraints
 
 run: root run-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/nfszbx run --sink console --sink prometheus $(ARGS)
@@ -19,11 +23,22 @@ run: root run-packages tracefs $(VENV)/installed
 demo: root demo-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/python -m tests.live.demo $(ARGS)
 
-test: root test-packages tracefs lint
+test: root test-packages vm-packages tracefs lint
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 test-fast: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/unit $(ARGS)
+
+test-accuracy: root vm-packages $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest tests/vm/test_exact.py --kernel=$(KERNEL) --other-tools \
+		--vm-results=benchmarks/results/accuracy $(ARGS)
+	$(VENV)/bin/python benchmarks/accuracy.py
+
+vm: root vm-packages $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest tests/vm --kernel=$(KERNEL) $(ARGS)
+
+vm: root vm-packages $(VENV)/installed-dev
+	@$(VENV)/bin/python -m tests.vm.shell $(KERNEL)
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
@@ -44,6 +59,9 @@ demo-packages:
 	@packaging/install-packages $(DEMO_PACKAGES)
 test-packages:
 	@packaging/install-packages $(TEST_PACKAGES)
+
+vm-packages:
+	@packaging/install-packages $(VM_PACKAGES)
 
 # Made anew when it is not whole. Debian keeps what makes environments in a package of its own.
 $(VENV)/installed: pyproject.toml

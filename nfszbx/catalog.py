@@ -39,49 +39,49 @@ RECEIVE_BYTES = Metric(
     "nfszbx_receive_bytes_total",
     Kind.COUNTER,
     "Bytes that the service received from all clients.",
-    ("service",),
+    ("service", "transport"),
 )
 TRANSMIT_BYTES = Metric(
     "nfszbx_transmit_bytes_total",
     Kind.COUNTER,
     "Bytes that the service sent to all clients.",
-    ("service",),
+    ("service", "transport"),
 )
 RECEIVE_RATE = Metric(
     "nfszbx_receive_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service received from all clients.",
-    ("service",),
+    ("service", "transport"),
 )
 TRANSMIT_RATE = Metric(
     "nfszbx_transmit_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service sent to all clients.",
-    ("service",),
+    ("service", "transport"),
 )
 CLIENT_RECEIVE_BYTES = Metric(
     "nfszbx_client_receive_bytes_total",
     Kind.COUNTER,
     "Bytes that the service received from one client; 'other' is all clients without a row.",
-    ("service", "client"),
+    ("service", "transport", "client"),
 )
 CLIENT_TRANSMIT_BYTES = Metric(
     "nfszbx_client_transmit_bytes_total",
     Kind.COUNTER,
     "Bytes that the service sent to one client; 'other' is all clients without a row.",
-    ("service", "client"),
+    ("service", "transport", "client"),
 )
 CLIENT_RECEIVE_RATE = Metric(
     "nfszbx_client_receive_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service received from one client.",
-    ("service", "client"),
+    ("service", "transport", "client"),
 )
 CLIENT_TRANSMIT_RATE = Metric(
     "nfszbx_client_transmit_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service sent to one client.",
-    ("service", "client"),
+    ("service", "transport", "client"),
 )
 
 BUILD_INFO = Metric(
@@ -135,6 +135,18 @@ MISSED_RUNS = Metric(
 MAP_ENTRIES = Metric("nfszbx_map_entries", Kind.GAUGE, "Entries in the kernel's map of clients.")
 MAP_MAX_ENTRIES = Metric(
     "nfszbx_map_max_entries", Kind.GAUGE, "Entries that fit; what is beyond goes to 'other'."
+)
+DRIFT = Metric(
+    "nfszbx_drift_ratio",
+    Kind.GAUGE,
+    "What was counted too much (below zero: too little) in the last audit, as a part of what the "
+    "kernel's own counters per socket say.",
+    ("service", "direction"),
+)
+AUDITS = Metric(
+    "nfszbx_audits_total",
+    Kind.COUNTER,
+    "Comparisons with the kernel's own counters per socket.",
 )
 SINK_QUEUE = Metric(
     "nfszbx_sink_queue_length", Kind.GAUGE, "Intervals that wait for the sink.", ("sink",)

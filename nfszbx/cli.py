@@ -20,6 +20,7 @@ from nfszbx.report import find_idle_services, render_json, render_text
 from nfszbx.script import render_script
 from nfszbx.settings import Flag, load_config
 from nfszbx.streams import open_standard_streams, redirect_to_nowhere
+from nfszbx.watch import log_omissions
 
 _log = logging.getLogger(__name__)
 
@@ -86,12 +87,13 @@ def run(
     if strict and plan.omissions:
         left_out = "; ".join(f"{omission.what}: {omission.reason}" for omission in plan.omissions)
         raise KernelError(f"not everything can be measured: {left_out}", "run without --strict")
+    log_omissions(plan)
     idle = find_idle_services(facts, plan)
     sinks = open_sinks(settings)
     if len(idle) == len(plan.services):
         ports = sorted({port for service in idle for port in service.ports})
         _log.info("no file server listens on port %s yet; watching", ", ".join(map(str, ports)))
-    Daemon(settings, plan, facts.bpftrace.path, sinks).run()
+    Daemon(settings, facts, plan, sinks).run()
 
 
 @app.command()

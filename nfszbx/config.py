@@ -151,6 +151,8 @@ class Config(_Settings):
     """How to count: the best way that this kernel offers, or one forced."""
     bpftrace: ProgramPath | None = None
     """The bpftrace program; unset means the first one on ``PATH``."""
+    audit_interval_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] = 60
+    """Time between two comparisons with the kernel's own counters per socket; 0 means never."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     sinks: tuple[Literal["console", "prometheus", "zabbix"], ...] = ("console",)
     services: ServicesConfig = ServicesConfig()

@@ -5,11 +5,13 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
+from nfszbx.auditor import Auditor
 from nfszbx.child.missed_runs import read_missed_runs
 from nfszbx.child.process import ChildProcess
 from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Supervisor
 from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
+from nfszbx.kernel.facts import KernelFacts
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan
 from nfszbx.script import render_script
@@ -18,6 +20,7 @@ from nfszbx.sinks.console import make_console_sink
 from nfszbx.sinks.prometheus import PrometheusSink
 from nfszbx.sinks.worker import SinkWorker
 from nfszbx.sinks.zabbix import ZabbixSink
+from nfszbx.watch import TransportWatch, log_omissions
 
 OVERDUE_INTERVALS = 1.5
 """Without a child, an interval is reported as not measured after so many of its lengths."""
@@ -52,13 +55,18 @@ def open_sinks(config: Config) -> list[Sink]:
 class Daemon:
     """One run, from start to the signal that ends it. Belongs to the main thread."""
 
-    def __init__(self, config: Config, plan: Plan, program: str, sinks: Sequence[Sink]) -> None:
-        script = render_script(plan)
+    def __init__(
+        self, config: Config, facts: KernelFacts, plan: Plan, sinks: Sequence[Sink]
+    ) -> None:
+        self._program = facts.bpftrace.path
+        self._script = render_script(plan)
+        self._watch = TransportWatch(config, facts)
         self._interval_seconds = config.interval_seconds
         self._pipeline = Pipeline(plan, config.max_clients, EndReason)
         self._supervisor = Supervisor(
-            lambda: ChildProcess(program, script), config.interval_seconds
+            lambda: ChildProcess(self._program, self._script), config.interval_seconds
         )
+        self._auditor = Auditor(plan, config.audit_interval_seconds)
         self._workers = [SinkWorker(sink) for sink in sinks]
         self._stopping = False
         self._overdue_at = 0.0
@@ -79,6 +87,8 @@ class Daemon:
             while not self._stopping and not all(worker.is_gone for worker in self._workers):
                 for event in self._supervisor.poll():
                     self._take(event)
+                self._auditor.poll()
+                self._follow(self._watch.poll())
                 # A child that is only late brings everything with its next dump.
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
                     self._publish(measured=False)
@@ -86,6 +96,7 @@ class Daemon:
                 self._take(event)
         finally:
             self._supervisor.kill()
+            self._auditor.close()
             for worker in self._workers:
                 worker.stop(SINK_STOP_SECONDS)
 
@@ -99,6 +110,7 @@ class Daemon:
                 self._supervisor.note_dump()
                 if self._supervisor.pid is not None:
                     self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
+                self._audit()
                 self._publish(measured=True)
         elif isinstance(event, Ended):
             self._pipeline.take_end(event.reason)
@@ -107,6 +119,23 @@ class Daemon:
         elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
             self._known_notices.add(event.text)
             _log.log(_judge_notice(event.text), "bpftrace: %s", event.text)
+
+    def _follow(self, plan: Plan | None) -> None:
+        """Go on with another plan; what flows until the new bpftrace counts is not measured."""
+        if plan is None:
+            return
+        log_omissions(plan)
+        self._pipeline.plan = plan
+        script = render_script(plan)
+        if script != self._script:
+            self._script = script
+            for event in self._supervisor.stop():
+                self._take(event)
+
+    def _audit(self) -> None:
+        drift = self._auditor.take_dump(self._pipeline.dump) if self._pipeline.dump else None
+        if drift is not None:
+            self._pipeline.take_drift(drift)
 
     def _publish(self, *, measured: bool) -> None:
         samples = self._pipeline.make_samples(

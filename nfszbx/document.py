@@ -6,6 +6,7 @@ Built from the catalogue's labels alone: a new metric finds its place by itself.
 from typing import Any
 
 from nfszbx.samples import Sample, Samples
+from nfszbx.traffic import Flow, Service, Transport
 
 
 def make_document(samples: Samples) -> dict[str, Any]:
@@ -15,11 +16,14 @@ def make_document(samples: Samples) -> dict[str, Any]:
     health: dict[str, Any] = {}
     for sample in samples.samples:
         field = sample.metric.field
-        if sample.metric.labels == ("service",):
-            services.setdefault(sample.labels[0], {})[field] = _number(sample)
-        elif sample.metric.labels == ("service", "client"):
-            service, client = sample.labels
-            empty = {"id": f"{service} {client}", "service": service, "client": client}
+        if sample.metric.labels == ("service", "transport"):
+            services.setdefault(_name_flow(*sample.labels), {})[field] = _number(sample)
+        elif sample.metric.labels == ("service", "transport", "client"):
+            service, transport, client = sample.labels
+            empty = {
+                "id": f"{_name_flow(service, transport)} {client}",
+                **dict(zip(sample.metric.labels, sample.labels, strict=True)),
+            }
             clients.setdefault(sample.labels, empty)[field] = _number(sample)
         elif sample.metric.labels:
             _place(health.setdefault(field, {}), sample)
@@ -32,6 +36,10 @@ def make_document(samples: Samples) -> dict[str, Any]:
         "clients": list(clients.values()),
         "health": health,
     }
+
+
+def _name_flow(service: str, transport: str) -> str:
+    return Flow(Service(service), Transport(transport)).name
 
 
 def _place(table: dict[str, Any], sample: Sample) -> None:

@@ -7,7 +7,7 @@ The lines are what ``bpftrace -f json`` prints for a generated script, the same 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Literal
@@ -18,7 +18,7 @@ from nfszbx.traffic import SLOTS_BY_NUMBER, Slot
 _MARK = re.compile(r"nfszbx (begin|end|last) ([0-9]{1,20})\n?")
 _KEY = re.compile(r"([0-9]{1,3}), ?(-?[0-9]{1,20}), ?(-?[0-9]{1,20})")
 _LIMIT = 1 << 64
-_MAPS = ("@total_bytes", "@client_bytes")
+_MAPS = ("@total_bytes", "@client_bytes", "@closed_bytes")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Dump:
     """By slot and IP address in its usual form; IPv4-mapped addresses are IPv4."""
     is_last: bool = False
     """The dump of a child that is ending: counting stopped some time before ``end_ns``."""
+    closed_bytes: Mapping[Slot, int] = field(default_factory=dict)
+    """What the kernel had counted on connections that have closed, for the audit; read last."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ class DumpReader:
             {_slot(key): _count(value) for key, value in maps.get(_MAPS[0], {}).items()},
             self._read_clients(maps.get(_MAPS[1], {})),
             is_last=match[1] == "last",
+            closed_bytes={
+                _slot(key): _count(value) for key, value in maps.get(_MAPS[2], {}).items()
+            },
         )
 
     def _read_map(self, data: Mapping[str, object]) -> None:

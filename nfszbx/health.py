@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nfszbx.plan import Plan
+from nfszbx.traffic import Direction, Service
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,7 @@ class Health:
     """None where the kernel does not tell."""
     last_dump_unix_seconds: float | None
     """None before the first dump."""
+    drift: Mapping[tuple[Service, Direction], float]
+    """The last audit's ratios; empty before the first one."""
+    audits: int
     sinks: tuple[SinkHealth, ...]

@@ -6,7 +6,7 @@ what time it is.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from nfszbx.counters import Counters, Delta
 from nfszbx.dump import Dump, DumpReader, LostEvents
@@ -14,6 +14,7 @@ from nfszbx.errors import DumpError
 from nfszbx.health import Health, SinkHealth
 from nfszbx.plan import Plan
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples, make_samples
+from nfszbx.traffic import Direction, Service
 
 MAX_UNCERTAINTY = 0.1
 """Rates are left out when the length of the interval is uncertain by more than this part of it."""
@@ -27,10 +28,15 @@ class Pipeline:
 
     def __init__(self, plan: Plan, max_clients: int, end_reasons: Iterable[str]) -> None:
         """``end_reasons`` are the reasons for restarts, each a counter from the beginning."""
-        self._plan = plan
+        self.plan = plan
+        """The one in force; another may follow, of the same machine."""
         self._reader = DumpReader(plan.byte_order)
         self._counters = Counters(max_clients)
         self._delta: Delta | None = None
+        self.dump: Dump | None = None
+        """The last one that could be used."""
+        self._drift: dict[tuple[Service, Direction], float] = {}
+        self._audits = 0
         self._restarts = Counter(dict.fromkeys(end_reasons, 0))
         self._intervals = self._incomplete_intervals = 0
         self._refused_dumps = self._lost_events = 0
@@ -64,6 +70,7 @@ class Pipeline:
         if delta is None:
             return False
         self._refusing = False
+        self.dump = record
         self._take_delta(delta, record, unix_seconds, boot_ns)
         return True
 
@@ -81,7 +88,7 @@ class Pipeline:
         self._lag_ns = lag_ns
         self._delta = delta
         self._last_dump_unix_seconds = unix_seconds - lag_ns / NANOSECONDS_PER_SECOND
-        max_entries = self._plan.map_max_entries
+        max_entries = self.plan.map_max_entries
         if delta.map_entries >= NEARLY_FULL * max_entries and not self._warned_of_map:
             self._warned_of_map = True
             remedy = "a larger map_max_entries, or a restart, gives new clients rows again"
@@ -91,6 +98,11 @@ class Pipeline:
         """A child has ended unasked."""
         self._restarts[reason] += 1
         self._missed_runs_of_ended = self._missed_runs or 0
+
+    def take_drift(self, drift: Mapping[tuple[Service, Direction], float]) -> None:
+        """An audit has ended."""
+        self._audits += 1
+        self._drift = dict(drift)
 
     def take_missed_runs(self, missed_runs: int | None) -> None:
         """What the kernel says of the child's probes, since the child's start."""
@@ -116,7 +128,7 @@ class Pipeline:
         if measured and self._last_dump_unix_seconds is not None:
             unix_seconds = self._last_dump_unix_seconds
         health = Health(
-            self._plan,
+            self.plan,
             child_up,
             dict(self._restarts),
             self._intervals,
@@ -125,6 +137,8 @@ class Pipeline:
             self._lost_events,
             self._missed_runs,
             self._last_dump_unix_seconds,
+            self._drift,
+            self._audits,
             sinks,
         )
         timed = measured and self._timed

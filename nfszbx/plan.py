@@ -7,8 +7,8 @@ from typing import Literal
 from nfszbx.config import Config, Way
 from nfszbx.errors import BpftraceError, KernelError, NfszbxError, PrivilegeError
 from nfszbx.kernel.facts import KernelFacts
-from nfszbx.traffic import Direction, Service
-from nfszbx.ways import Candidate, judge_receive, judge_transmit
+from nfszbx.traffic import SLOTS, Direction, Service, Slot, Transport
+from nfszbx.ways import Candidate, Hook, judge_receive, judge_rpc, judge_transmit
 
 MINIMUM_BPFTRACE = (0, 17, 0)
 NOT_THE_WAY_SET = "another way is set"
@@ -32,6 +32,14 @@ class ServicePlan:
     ports: tuple[int, ...]
     task_names: tuple[str, ...]
     any_port: bool
+
+
+@dataclass(frozen=True)
+class PortGroup:
+    """Services that use the same ports, so that a socket alone does not tell them apart."""
+
+    services: tuple[Service, ...]
+    ports: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -63,17 +71,38 @@ class Plan:
 
     choices: tuple[Choice, ...]
     services: tuple[ServicePlan, ...]
+    audited: tuple[PortGroup, ...]
+    """What is compared with the kernel's own counters per socket; empty where it is not done."""
+    rpc_transports: tuple[Transport, ...]
+    """Those beside TCP that nfsd listens on and whose messages are counted."""
+    rpc_hooks: tuple[Hook, ...]
     omissions: tuple[Omission, ...]
     obstacles: tuple[Obstacle, ...]
     byte_order: Literal["little", "big"]
     interval_seconds: int
     map_max_entries: int
     bpftrace_version: tuple[int, int, int]
+    bpftrace_finds_btf: bool
 
     @property
     def measured_directions(self) -> tuple[Direction, ...]:
         """The directions that are counted."""
         return tuple(choice.direction for choice in self.choices if choice.chosen)
+
+    @property
+    def measured_slots(self) -> frozenset[Slot]:
+        """What is counted: the rest is missing in every sink, rather than zero."""
+        services = {plan.service for plan in self.services}
+        return frozenset(
+            slot
+            for slot in SLOTS
+            if slot.service in services
+            and (
+                slot.direction in self.measured_directions
+                if slot.transport is Transport.TCP
+                else slot.transport in self.rpc_transports
+            )
+        )
 
     @property
     def keeps_sending_sockets(self) -> bool:
@@ -91,15 +120,20 @@ def make_plan(facts: KernelFacts, config: Config) -> Plan:
         )
         for service, c in config.services.enabled().items()
     )
+    transports, hooks = _choose_rpc(facts, config)
     return Plan(
         choices,
         services,
+        _choose_audited(facts, config, services),
+        transports,
+        hooks,
         tuple(_find_omissions(facts, config, choices)),
         tuple(_find_obstacles(facts, config, choices)),
         facts.byte_order,
         config.interval_seconds,
         config.map_max_entries,
         facts.bpftrace.version,
+        facts.bpftrace.finds_btf,
     )
 
 
@@ -116,6 +150,40 @@ def _choose(direction: Direction, facts: KernelFacts, config: Config) -> Choice:
     return Choice(direction, allowed[0] if allowed else None, candidates)
 
 
+def _choose_rpc(
+    facts: KernelFacts, config: Config
+) -> tuple[tuple[Transport, ...], tuple[Hook, ...]]:
+    """What nfsd listens on beside TCP, and the hooks for it; nothing when there are none."""
+    available, hooks = judge_rpc(facts)
+    listening = {listener.partition(" ")[0] for listener in facts.other_nfsd_transports}
+    transports = tuple(transport for transport in Transport if transport in listening)
+    if not transports or not available.is_present or not config.services.nfsd.enabled:
+        return (), ()
+    return transports, hooks
+
+
+def _choose_audited(
+    facts: KernelFacts, config: Config, services: tuple[ServicePlan, ...]
+) -> tuple[PortGroup, ...]:
+    """The services by shared ports; those on any port have sockets that no port tells."""
+    if not config.audit_interval_seconds:
+        return ()
+    if not facts.tracepoints["sock:inet_sock_set_state"].is_present:
+        return ()
+    groups: list[tuple[list[ServicePlan], set[int]]] = []
+    for service in services:
+        members, ports = [service], set(service.ports)
+        for group in [group for group in groups if group[1] & ports]:
+            groups.remove(group)
+            members, ports = group[0] + members, group[1] | ports
+        groups.append((members, ports))
+    return tuple(
+        PortGroup(tuple(member.service for member in members), tuple(sorted(ports)))
+        for members, ports in groups
+        if not any(member.any_port for member in members)
+    )
+
+
 def _find_omissions(
     facts: KernelFacts, config: Config, choices: tuple[Choice, ...]
 ) -> Iterator[Omission]:
@@ -130,10 +198,11 @@ def _find_omissions(
             yield Omission(what, "; ".join(reasons), remedy)
         elif not choice.chosen.exact:
             yield Omission(f"a part of the {what}", choice.chosen.limits[-1], remedy)
-    for transport in facts.other_nfsd_transports:
-        yield Omission(
-            f"NFS over {transport}", "it bypasses TCP, where nfszbx counts", "mount with proto=tcp"
-        )
+    measured, _ = _choose_rpc(facts, config)
+    for listener in facts.other_nfsd_transports:
+        if config.services.nfsd.enabled and listener.partition(" ")[0] not in measured:
+            reason = judge_rpc(facts)[0].reason or "it is not known how to count it"
+            yield Omission(f"NFS over {listener}", reason, "mount with proto=tcp")
 
 
 def _find_obstacles(

@@ -7,7 +7,7 @@ from nfszbx import __version__, catalog
 from nfszbx.catalog import Metric
 from nfszbx.counters import Bytes, Delta
 from nfszbx.health import Health
-from nfszbx.traffic import Direction, Service, Slot
+from nfszbx.traffic import Direction, Slot
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -52,33 +52,23 @@ def make_samples(
     """
     samples = [*_health_samples(delta, health)]
     if delta is not None:
-        samples += _traffic_samples(delta, _measured_slots(health), timed=timed)
+        samples += _traffic_samples(delta, health.plan.measured_slots, timed=timed)
     return Samples(unix_seconds, complete, tuple(samples))
-
-
-def _measured_slots(health: Health) -> Set[Slot]:
-    services = {service.service for service in health.plan.services}
-    return {
-        Slot(service, direction)
-        for service in Service
-        if service in services
-        for direction in health.plan.measured_directions
-    }
 
 
 def _traffic_samples(delta: Delta, slots: Set[Slot], *, timed: bool) -> Iterator[Sample]:
     seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if timed else None
     for slot, count in delta.totals.items():
         if slot in slots:
-            yield from _pair(_TOTALS[slot.direction], (slot.service,), count, seconds)
+            yield from _pair(_TOTALS[slot.direction], slot.flow, count, seconds)
     # Both directions of every client that has a row, also where only one has seen traffic.
-    clients = sorted({(slot.service, client) for slot, client in delta.rows})
-    for service, client in clients:
+    clients = sorted({(slot.flow, client) for slot, client in delta.rows})
+    for flow, client in clients:
         for direction in Direction:
-            slot = Slot(service, direction)
+            slot = Slot(flow.service, direction, flow.transport)
             if slot in slots:
                 count = delta.rows.get((slot, client), Bytes(0, 0))
-                yield from _pair(_ROWS[direction], (service, client), count, seconds)
+                yield from _pair(_ROWS[direction], (*flow, client), count, seconds)
 
 
 def _pair(
@@ -112,6 +102,10 @@ def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
         yield Sample(catalog.INTERVAL_SECONDS, (), delta.elapsed_ns / NANOSECONDS_PER_SECOND)
         yield Sample(catalog.MAP_ENTRIES, (), delta.map_entries)
     yield Sample(catalog.MAP_MAX_ENTRIES, (), plan.map_max_entries)
+    if plan.audited:
+        yield Sample(catalog.AUDITS, (), health.audits)
+    for (service, direction), ratio in health.drift.items():
+        yield Sample(catalog.DRIFT, (service, direction), ratio)
     for sink in health.sinks:
         yield Sample(catalog.SINK_QUEUE, (sink.name,), sink.queue_length)
         yield Sample(catalog.SINK_DELIVERED, (sink.name,), sink.delivered)

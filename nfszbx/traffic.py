@@ -25,11 +25,38 @@ class Direction(StrEnum):
     TRANSMIT = "transmit"
 
 
+class Transport(StrEnum):
+    """What carries the service's messages. Only nfsd has others than TCP."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    RDMA = "rdma"
+
+
+class Flow(NamedTuple):
+    """A service on a transport: what a client's traffic belongs to."""
+
+    service: Service
+    transport: Transport = Transport.TCP
+
+    @property
+    def name(self) -> str:
+        """``nfsd``, ``nfsd_rdma``: its name where there is room for one word only."""
+        plain = self.transport is Transport.TCP
+        return self.service.value if plain else f"{self.service}_{self.transport}"
+
+
 class Slot(NamedTuple):
-    """One counter per service and direction; its number is what the BPF maps are keyed by."""
+    """One counter per flow and direction; its number is what the BPF maps are keyed by."""
 
     service: Service
     direction: Direction
+    transport: Transport = Transport.TCP
+
+    @property
+    def flow(self) -> Flow:
+        """The slot without its direction."""
+        return Flow(self.service, self.transport)
 
     @property
     def number(self) -> int:
@@ -37,6 +64,13 @@ class Slot(NamedTuple):
         return SLOT_NUMBERS[self]
 
 
-SLOTS = tuple(Slot(service, direction) for service in Service for direction in Direction)
+FLOWS = (
+    *(Flow(service) for service in Service),
+    Flow(Service.NFSD, Transport.UDP),
+    Flow(Service.NFSD, Transport.RDMA),
+)
+SLOTS = tuple(
+    Slot(flow.service, direction, flow.transport) for flow in FLOWS for direction in Direction
+)
 SLOT_NUMBERS = {slot: number for number, slot in enumerate(SLOTS, start=1)}
 SLOTS_BY_NUMBER = {number: slot for slot, number in SLOT_NUMBERS.items()}

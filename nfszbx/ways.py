@@ -6,7 +6,8 @@ What the hooks see, and what they miss, was measured on real kernels; docs/count
 from dataclasses import dataclass
 
 from nfszbx.config import Way
-from nfszbx.kernel.facts import Fact, KernelFacts, Presence
+from nfszbx.kernel.facts import RPC_FUNCTIONS, Fact, KernelFacts, Presence
+from nfszbx.traffic import Direction
 
 _TLS_LIMIT = "NFS over TLS is counted as plain text, without what TLS adds"
 _PREEMPTION_LIMIT = (
@@ -116,6 +117,22 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
             hooks=(Hook("transmit_tracepoint", "sock_send_length", "sock_send_length"),),
         ),
     )
+
+
+def judge_rpc(facts: KernelFacts) -> tuple[Fact, tuple[Hook, ...]]:
+    """Can nfsd's calls and replies over other transports than TCP be counted, and with what?
+
+    By kprobes alone: they find the types in the kernel's own BTF, also where the module sunrpc has
+    none, have no return whose thread they would have to follow, and are not preempted.
+    """
+    available = _need(
+        facts.kprobes, facts.rpc_types, *(facts.symbols[name] for name in RPC_FUNCTIONS)
+    )
+    hooks = [
+        Hook(f"{direction}_rpc", name, name)
+        for direction, name in zip(Direction, RPC_FUNCTIONS, strict=True)
+    ]
+    return available, tuple(hooks)
 
 
 def _trampoline_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:

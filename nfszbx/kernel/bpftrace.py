@@ -25,26 +25,38 @@ def read_bpftrace(path: str | None) -> BpftraceFacts:
     return BpftraceFacts(PRESENT, found, (int(match[1]), int(match[2]), int(match[3] or 0)))
 
 
-def read_function_exit(bpftrace: BpftraceFacts, privilege: Fact) -> Fact:
-    """Can BPF trampolines (kfunc/kretfunc, since 0.20 called fentry/fexit) be attached?
-
-    ``bpftrace --info`` loads and attaches such a program; it needs root. Late versions (0.27) do
-    not tell any more, so there a probe is attached for a moment; ``--dry-run`` is there since 0.22.
-    """
+def read_info(bpftrace: BpftraceFacts, privilege: Fact) -> str | Fact:
+    """What ``bpftrace --info`` says of the kernel, or why it says nothing; it needs root."""
     if not bpftrace.program.is_present:
         return unknown(bpftrace.program.reason)
     if not privilege.is_present:
         return unknown(f"bpftrace --info: {privilege.reason}")
-    answer = _ask(bpftrace.path, "--info")
-    if isinstance(answer, Fact):
-        return answer
-    match = re.search(r"\b(?:kfunc|fentry): (yes|no)\b", answer)
+    return _ask(bpftrace.path, "--info")
+
+
+def read_function_exit(bpftrace: BpftraceFacts, info: str | Fact) -> Fact:
+    """Can BPF trampolines (kfunc/kretfunc, since 0.20 called fentry/fexit) be attached?
+
+    ``bpftrace --info`` loads and attaches such a program. Late versions (0.27) do not tell any
+    more, so there a probe is attached for a moment; ``--dry-run`` is there since 0.22.
+    """
+    if isinstance(info, Fact):
+        return info
+    match = re.search(r"\b(?:kfunc|fentry): (yes|no)\b", info)
     if match is None:
         trial = _ask(bpftrace.path, "--dry-run", "-e", "fexit:tcp_cleanup_rbuf { @ = count(); }")
         return trial if isinstance(trial, Fact) else PRESENT
     if match[1] == "yes":
         return PRESENT
     return absent("this kernel does not let BPF programs be attached to functions (fentry/fexit)")
+
+
+def finds_btf(info: str | Fact) -> bool:
+    """Does bpftrace find the kernel's BTF by itself?
+
+    0.17 does not where the modules have none (before v5.11): it says ``btf: no``.
+    """
+    return isinstance(info, Fact) or not re.search(r"^\s*btf: no$", info, re.MULTILINE)
 
 
 def _search_path() -> str:

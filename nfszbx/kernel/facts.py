@@ -75,6 +75,8 @@ class BpftraceFacts:
     program: Fact
     path: str = ""
     version: tuple[int, int, int] = (0, 0, 0)
+    finds_btf: bool = True
+    """False when it does not see the kernel's BTF, though it is there, unless told where."""
 
     @property
     def version_text(self) -> str:
@@ -84,9 +86,11 @@ class BpftraceFacts:
 
 # Every kernel function and tracepoint that nfszbx may hook.
 FUNCTIONS = ("do_tcp_sendpages", "tcp_cleanup_rbuf", "tcp_sendmsg_locked")
-# Kernel symbols whose presence tells how the kernel sends.
-SYMBOLS = (*FUNCTIONS, "tcp_sendpage")
-TRACEPOINTS = ("sock:sock_recv_length", "sock:sock_send_length")
+# What the kernel's RPC servers pass calls and replies through; of the module sunrpc.
+RPC_FUNCTIONS = ("svc_process", "svc_send")
+# Kernel symbols whose presence tells how the kernel sends, and what can be hooked.
+SYMBOLS = (*FUNCTIONS, "tcp_sendpage", *RPC_FUNCTIONS)
+TRACEPOINTS = ("sock:inet_sock_set_state", "sock:sock_recv_length", "sock:sock_send_length")
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,8 @@ class KernelFacts:
     """Is tracefs mounted where bpftrace looks for it?"""
     btf: Fact
     """Does the kernel carry its type information (``/sys/kernel/btf/vmlinux``)?"""
+    rpc_types: Fact
+    """Does that information have the RPC servers' types (``struct svc_rqst``)?"""
     kprobes: Fact
     """Was the kernel built with kprobe events, and are they switched on?"""
     preemption: Preemption

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from nfszbx.kernel import tracing
-from nfszbx.kernel.bpftrace import read_bpftrace, read_function_exit
+from nfszbx.kernel.bpftrace import finds_btf, read_bpftrace, read_function_exit, read_info
 from nfszbx.kernel.facts import FUNCTIONS, SYMBOLS, TRACEPOINTS, KernelFacts
 
 
@@ -19,6 +20,8 @@ def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
     uname = os.uname()
     privilege = tracing.read_privilege(root, os.geteuid())
     bpftrace = read_bpftrace(bpftrace_path)
+    info = read_info(bpftrace, privilege)
+    bpftrace = replace(bpftrace, finds_btf=finds_btf(info))
     symbols = tracing.read_symbols(root, SYMBOLS)
     return KernelFacts(
         release=uname.release,
@@ -28,9 +31,10 @@ def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
         kernel_memory=tracing.read_kernel_memory(root),
         tracefs=tracing.read_tracefs(root),
         btf=tracing.read_btf(root),
+        rpc_types=tracing.read_rpc_types(root),
         kprobes=tracing.read_kprobes(root),
         preemption=tracing.read_preemption(root, uname.version),
-        function_exit=read_function_exit(bpftrace, privilege),
+        function_exit=read_function_exit(bpftrace, info),
         bpftrace=bpftrace,
         symbols=symbols,
         traceable=tracing.read_traceable(root, symbols, FUNCTIONS),

@@ -10,7 +10,9 @@ from pathlib import Path
 from nfszbx.kernel.facts import PRESENT, Fact, Preemption, absent, unknown
 
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")  # where bpftrace looks, too
+_SYMBOL = rb"^[0-9a-f]+ [tTwW] %b(?:\t\[\w+\])?$"
 _FUNCTIONS = "available_filter_functions"
+_RPC_MEMBERS = ("svc_rqst", "rq_prot", "rq_deferred", "rq_addr", "rq_arg", "rq_res", "sv_name")
 _CAP_SYS_ADMIN = 21  # include/uapi/linux/capability.h
 
 
@@ -74,6 +76,22 @@ def read_btf(root: Path) -> Fact:
     return absent("the kernel was built without CONFIG_DEBUG_INFO_BTF")
 
 
+def read_rpc_types(root: Path) -> Fact:
+    """Are the types of the RPC servers in the kernel's own type information?
+
+    They belong to a module, but tracepoints and helpers in the kernel bring them in. A type that is
+    only announced there has no members, so the names of the needed members are looked for.
+    """
+    try:
+        names = (root / "sys/kernel/btf/vmlinux").read_bytes()
+    except OSError as error:
+        return absent(f"/sys/kernel/btf/vmlinux: {error.strerror}")
+    missing = [name for name in _RPC_MEMBERS if b"\0%b\0" % name.encode() not in names]
+    if missing:
+        return absent(f"the kernel's BTF lacks struct svc_rqst ({', '.join(missing)})")
+    return PRESENT
+
+
 def read_kprobes(root: Path) -> Fact:
     """Can kprobes be attached through perf events or tracefs?
 
@@ -114,7 +132,7 @@ def read_preemption(root: Path, version: str) -> Preemption:
 
 
 def read_symbols(root: Path, names: Iterable[str]) -> dict[str, Fact]:
-    """Which of the functions are in the kernel."""
+    """Which of the functions are in the kernel, or in a module that is loaded."""
     try:
         table = (root / "proc/kallsyms").read_bytes()
     except OSError as error:
@@ -123,8 +141,8 @@ def read_symbols(root: Path, names: Iterable[str]) -> dict[str, Fact]:
         return dict.fromkeys(names, unknown("/proc/kallsyms is empty"))
     return {
         name: PRESENT
-        if re.search(rb"^[0-9a-f]+ [tTwW] %b$" % re.escape(name.encode()), table, re.MULTILINE)
-        else absent("not in this kernel")
+        if re.search(_SYMBOL % re.escape(name.encode()), table, re.MULTILINE)
+        else absent("not in this kernel, as it is loaded")
         for name in names
     }
 

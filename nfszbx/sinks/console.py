@@ -100,7 +100,7 @@ class TableSink:
         )
         room = max(3, self._console.height - _FRAME_LINES - len(document["services"]))
         for row in clients[:room]:
-            table.add_row(row["service"], row["client"], *_cells(columns, row))
+            table.add_row(row["id"].partition(" ")[0], row["client"], *_cells(columns, row))
         if len(clients) > room:
             table.caption = f"and {len(clients) - room} more clients"
         return table

@@ -147,7 +147,8 @@ def test_damaged_line(line: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("@total_bytes", {"7": 1}),
+        ("@total_bytes", {"11": 1}),
+        ("@closed_bytes", {"11": 1}),
         ("@total_bytes", {"0": 1}),
         ("@total_bytes", {"x": 1}),
         ("@total_bytes", {"3": -1}),

@@ -17,10 +17,13 @@ from nfszbx.kernel.facts import facts_from_json
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, make_plan
 from nfszbx.samples import Samples
+from nfszbx.traffic import Service
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LINES = (FIXTURES / "streams" / "bpftrace-0.17.jsonl").read_text().splitlines()
 NOW = 1_800_000_000.25
+
+SMBD = ("smbd", "tcp")
 
 
 @pytest.fixture
@@ -55,13 +58,11 @@ def values(samples: Samples, metric: Metric) -> dict[tuple[str, ...], float]:
 
 def test_rates_are_bytes_over_the_kernel_s_own_time(pipeline: Pipeline) -> None:
     first, second, third, last = play(pipeline, LINES)
-    assert values(first, catalog.RECEIVE_RATE)["smbd",] == 0
+    assert values(first, catalog.RECEIVE_RATE)[SMBD] == 0
     ends = [int(ns) for ns in re.findall(r"nfszbx end (\d+)", "\n".join(LINES))]
     seconds = (ends[1] - ends[0]) / 1e9
-    assert values(second, catalog.RECEIVE_RATE)["smbd",] == pytest.approx(
-        6_000 / seconds, rel=1e-12
-    )
-    client = ("smbd", "127.0.0.2")
+    assert values(second, catalog.RECEIVE_RATE)[SMBD] == pytest.approx(6_000 / seconds, rel=1e-12)
+    client = (*SMBD, "127.0.0.2")
     assert values(second, catalog.CLIENT_TRANSMIT_RATE)[client] == pytest.approx(1e6 / seconds)
     assert values(third, catalog.CLIENT_TRANSMIT_RATE)[client] == 0
     assert values(last, catalog.CLIENT_TRANSMIT_BYTES)[client] == 1_000_000
@@ -71,7 +72,7 @@ def test_rates_are_bytes_over_the_kernel_s_own_time(pipeline: Pipeline) -> None:
 
 def test_every_measured_service_has_a_zero_before_its_first_byte(pipeline: Pipeline) -> None:
     first, *_ = play(pipeline, LINES[:3])
-    assert values(first, catalog.TRANSMIT_BYTES) == {("nfsd",): 0, ("smbd",): 0, ("ksmbd",): 0}
+    assert values(first, catalog.TRANSMIT_BYTES) == {(service, "tcp"): 0 for service in Service}
 
 
 def test_what_is_not_measured_has_no_value_rather_than_zero(plan: Plan) -> None:
@@ -89,7 +90,7 @@ def test_interval_without_a_dump(pipeline: Pipeline) -> None:
     play(pipeline, LINES)
     gap = pipeline.make_samples(NOW, measured=False, child_up=False)
     assert not gap.complete
-    assert values(gap, catalog.RECEIVE_BYTES)["smbd",] == 6_000
+    assert values(gap, catalog.RECEIVE_BYTES)[SMBD] == 6_000
     assert not values(gap, catalog.RECEIVE_RATE)
     assert values(gap, catalog.INTERVALS) == {(): 4}
     assert values(gap, catalog.INCOMPLETE_INTERVALS) == {(): 1}
@@ -111,7 +112,7 @@ def test_restart_and_its_incomplete_interval(pipeline: Pipeline) -> None:
     pipeline.take_missed_runs(2)
     assert not first.complete
     assert last.complete
-    assert values(last, catalog.RECEIVE_BYTES)["smbd",] == 12_000
+    assert values(last, catalog.RECEIVE_BYTES)[SMBD] == 12_000
     final = pipeline.make_samples(NOW, measured=True, child_up=True)
     assert values(final, catalog.RESTARTS) == {("exited",): 0, ("killed",): 1}
     assert values(final, catalog.MISSED_RUNS) == {(): 7}
@@ -128,16 +129,14 @@ def test_refused_dumps_and_lost_events_are_counted(pipeline: Pipeline) -> None:
     *_, last = play(pipeline, lines)
     assert values(last, catalog.LOST_EVENTS) == {(): 4}
     assert values(last, catalog.REFUSED_DUMPS) == {(): 3}  # two dumps, and the garbage itself
-    assert values(last, catalog.RECEIVE_BYTES)["smbd",] == 6_000
+    assert values(last, catalog.RECEIVE_BYTES)[SMBD] == 6_000
 
 
 def test_counters_never_go_backwards_over_any_cut_of_the_stream(plan: Plan) -> None:
     """A stream that stops anywhere, and a second child after it."""
     for cut in range(len(LINES)):
         torn = [*LINES[:cut], LINES[cut][: len(LINES[cut]) // 2], *later(LINES)]
-        totals = [
-            values(s, catalog.RECEIVE_BYTES)["smbd",] for s in play(Pipeline(plan, 9, ()), torn)
-        ]
+        totals = [values(s, catalog.RECEIVE_BYTES)[SMBD] for s in play(Pipeline(plan, 9, ()), torn)]
         assert all(before <= after for before, after in pairwise(totals))
         assert totals[-1] in (6_000, 12_000)
 
@@ -196,10 +195,10 @@ def test_rates_are_left_out_when_a_dump_was_read_late(pipeline: Pipeline) -> Non
             pipeline.take_line(line, NOW + second + lag, boot_ns)
         samples = pipeline.make_samples(NOW + 100, measured=True, child_up=True)
         assert samples.complete
-        assert values(samples, catalog.RECEIVE_BYTES)["smbd",] == 1000 * second
+        assert values(samples, catalog.RECEIVE_BYTES)[SMBD] == 1000 * second
         # The time of the dump itself, not that of its line or of the call.
         assert samples.unix_seconds == pytest.approx(NOW + second, abs=1e-6)
-        shown.append(values(samples, catalog.RECEIVE_RATE).get(("smbd",)))
+        shown.append(values(samples, catalog.RECEIVE_RATE).get(SMBD))
     assert shown == [2000.0, 1000.0, None, None, 1000.0]
 
 

@@ -16,8 +16,8 @@ from nfszbx.kernel.facts import (
     facts_from_json,
     unknown,
 )
-from nfszbx.plan import Plan, make_plan
-from nfszbx.traffic import Direction
+from nfszbx.plan import Plan, PortGroup, make_plan
+from nfszbx.traffic import Direction, Service, Transport
 
 FACTS = Path(__file__).parents[1] / "fixtures" / "facts"
 
@@ -42,6 +42,11 @@ def chosen(plan: Plan) -> dict[Direction, tuple[Way, bool, list[str]] | None]:
 @pytest.mark.parametrize(
     ("name", "receive", "transmit"),
     [
+        (
+            "debian11-5.10",
+            (Way.KPROBE, True, ["tcp_cleanup_rbuf"]),
+            (Way.KPROBE, True, ["tcp_sendmsg_locked", "do_tcp_sendpages"]),
+        ),
         (
             "debian12-6.1",
             (Way.FUNCTION_EXIT, True, ["tcp_cleanup_rbuf"]),
@@ -149,10 +154,50 @@ def test_direction_without_a_way_is_an_omission_with_every_reason() -> None:
         assert reason in omission.reason
 
 
-def test_transports_beside_tcp_are_omissions() -> None:
-    facts = dataclasses.replace(recorded("debian13-6.12"), other_nfsd_transports=("rdma 20049",))
-    (omission,) = make_plan(facts, Config()).omissions
-    assert omission.what == "NFS over rdma 20049"
+def test_transports_beside_tcp_are_counted_when_nfsd_listens_there() -> None:
+    quiet = recorded("debian11-5.10")
+    assert not make_plan(quiet, Config()).rpc_hooks
+    facts = dataclasses.replace(quiet, other_nfsd_transports=("rdma 20049", "udp 2049"))
+    plan = make_plan(facts, Config())
+    assert plan.rpc_transports == (Transport.UDP, Transport.RDMA)
+    assert [hook.function for hook in plan.rpc_hooks] == ["svc_process", "svc_send"]
+    assert not plan.omissions
+    assert {slot.transport for slot in plan.measured_slots} == set(Transport)
+
+
+@pytest.mark.parametrize(
+    ("machine", "listener", "reason"),
+    [
+        ("no-kprobes-6.18", "rdma 20049", "CONFIG_KPROBE_EVENTS"),
+        ("debian13-6.12", "tofu 2049", "not known how to count it"),
+    ],
+)
+def test_transports_that_cannot_be_counted_are_omissions(
+    machine: str, listener: str, reason: str
+) -> None:
+    facts = dataclasses.replace(recorded(machine), other_nfsd_transports=(listener,))
+    plan = make_plan(facts, Config())
+    (omission,) = plan.omissions
+    assert omission.what == f"NFS over {listener}"
+    assert reason in omission.reason
+    assert {slot.transport for slot in plan.measured_slots} == {Transport.TCP}
+
+
+def test_service_that_is_off_is_not_counted_over_any_transport() -> None:
+    off = Config.model_validate({"services": {"nfsd": {"enabled": False}}})
+    facts = dataclasses.replace(recorded("debian13-6.12"), other_nfsd_transports=("udp 2049",))
+    plan = make_plan(facts, off)
+    assert not plan.rpc_hooks
+    assert not plan.omissions
+
+
+def test_audit_groups_services_by_the_ports_they_share() -> None:
+    facts = recorded("debian13-6.12")
+    smb = PortGroup((Service.SMBD, Service.KSMBD), (139, 445))
+    assert make_plan(facts, Config()).audited == (PortGroup((Service.NFSD,), (2049,)), smb)
+    assert make_plan(facts, Config(audit_interval_seconds=0)).audited == ()
+    any_port = Config.model_validate({"services": {"smbd": {"any_port": True}}})
+    assert make_plan(facts, any_port).audited == (PortGroup((Service.NFSD,), (2049,)),)
 
 
 OLD = BpftraceFacts(PRESENT, "/usr/bin/bpftrace", (0, 14, 0))

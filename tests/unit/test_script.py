@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nfszbx.config import Config, Way
-from nfszbx.kernel.facts import facts_from_json
+from nfszbx.kernel.facts import KernelFacts, facts_from_json
 from nfszbx.plan import Plan, make_plan
 from nfszbx.script import render_script
 
@@ -17,9 +17,13 @@ TESTS = Path(__file__).parents[1]
 ANY_PORT = {"services": {"smbd": {"any_port": True, "task_names": ["smbd", "smbd[10.0.0.7]"]}}}
 
 
-def plan(name: str, settings: Mapping[str, object]) -> Plan:
+def recorded(name: str) -> KernelFacts:
     path = TESTS / "fixtures" / "facts" / f"{name}.json"
-    return make_plan(facts_from_json(path.read_text(), name), Config.model_validate(settings))
+    return facts_from_json(path.read_text(), name)
+
+
+def plan(name: str, settings: Mapping[str, object]) -> Plan:
+    return make_plan(recorded(name), Config.model_validate(settings))
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,7 @@ def plan(name: str, settings: Mapping[str, object]) -> Plan:
         ("kprobe-6.1", "debian12-6.1", {"way": Way.KPROBE}),
         ("kprobe-7.2", "debian-unstable-7.2", {"way": Way.KPROBE}),
         ("tracepoint-6.18", "no-kprobes-6.18", {}),
+        ("kprobe-5.10", "debian11-5.10", {}),
         ("any_port-6.12", "debian13-6.12", {"way": Way.KPROBE, "interval_seconds": 60, **ANY_PORT}),
     ],
 )
@@ -83,3 +88,35 @@ def test_nothing_to_count_has_no_script() -> None:
     empty = dataclasses.replace(plan("debian13-6.12", {}), choices=())
     with pytest.raises(ValueError, match="nothing to count"):
         render_script(empty)
+
+
+def test_rpc_messages_beside_tcp() -> None:
+    """The same probes whichever of the transports is there, on either byte order."""
+    facts = recorded("debian11-5.10")
+    plans = [
+        make_plan(dataclasses.replace(facts, other_nfsd_transports=listeners), Config())
+        for listeners in (("udp 2049",), ("rdma 20049", "udp 2049"))
+    ]
+    one, both = (render_script(plan).text for plan in plans)
+    assert one == both
+    path = TESTS / "golden" / "rpc-5.10.bt"
+    if os.environ.get("TESTS_ACCEPT"):
+        path.write_text(both, encoding="utf-8")
+    assert both == path.read_text(encoding="utf-8")
+    big = render_script(dataclasses.replace(plans[1], byte_order="big")).text
+    assert "if (*$server == 0x6e667364) {" in big
+    assert "if (($start >> 48) == 10) {" in big
+    assert "$low = 0xffff00000000 | ($start & 0xffffffff);" in big
+
+
+def test_bpftrace_that_does_not_find_the_types_is_told_where_they_are() -> None:
+    environment = render_script(plan("debian11-5.10", {})).environment
+    assert environment["BPFTRACE_BTF"] == "/sys/kernel/btf/vmlinux"
+    assert "BPFTRACE_BTF" not in render_script(plan("debian12-6.1", {})).environment
+
+
+def test_closed_connections_are_kept_for_the_audit_only() -> None:
+    assert "inet_sock_set_state" in render_script(plan("debian13-6.12", {})).text
+    without = render_script(plan("debian13-6.12", {"audit_interval_seconds": 0})).text
+    assert "inet_sock_set_state" not in without
+    assert "closed_bytes" not in without

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nfszbx.kernel.bpftrace import read_bpftrace, read_function_exit
+from nfszbx.kernel.bpftrace import finds_btf, read_bpftrace, read_function_exit, read_info
 from nfszbx.kernel.facts import PRESENT, BpftraceFacts, Fact, Presence, absent
 from tests.processes import write_program
 
@@ -51,8 +51,8 @@ LINES = '''printf "  perf_event: yes\\n  kfunc: {answer}\\n"'''
 def test_function_exit_from_info(
     layout: str, answer: str, presence: Presence, tmp_path: Path
 ) -> None:
-    path = program(tmp_path, layout.format(answer=answer))
-    fact = read_function_exit(BpftraceFacts(PRESENT, path, (0, 17, 0)), PRESENT)
+    bpftrace = BpftraceFacts(PRESENT, program(tmp_path, layout.format(answer=answer)), (0, 17, 0))
+    fact = read_function_exit(bpftrace, read_info(bpftrace, PRESENT))
     assert fact.presence == presence
 
 
@@ -60,7 +60,8 @@ def test_function_exit_from_info(
 def test_function_exit_by_trial(status: int, presence: Presence, tmp_path: Path) -> None:
     """0.27 does not tell, so it is tried."""
     path = program(tmp_path, f'case "$1" in --info) echo nothing;; --dry-run) exit {status};; esac')
-    fact = read_function_exit(BpftraceFacts(PRESENT, path, (0, 27, 0)), PRESENT)
+    bpftrace = BpftraceFacts(PRESENT, path, (0, 27, 0))
+    fact = read_function_exit(bpftrace, read_info(bpftrace, PRESENT))
     assert fact.presence == presence
 
 
@@ -69,5 +70,14 @@ def test_function_exit_by_trial(status: int, presence: Presence, tmp_path: Path)
     [(absent("no bpftrace"), PRESENT), (PRESENT, absent("not root"))],
 )
 def test_what_cannot_be_asked_is_unknown(found: Fact, privilege: Fact) -> None:
-    fact = read_function_exit(BpftraceFacts(found, "/bin/false"), privilege)
-    assert fact.presence is Presence.UNKNOWN
+    bpftrace = BpftraceFacts(found, "/bin/false")
+    info = read_info(bpftrace, privilege)
+    assert read_function_exit(bpftrace, info).presence is Presence.UNKNOWN
+    assert finds_btf(info)
+
+
+@pytest.mark.parametrize(("answer", "found"), [("yes", True), ("no", False)])
+def test_whether_it_finds_the_kernel_s_types(answer: str, found: bool) -> None:  # noqa: FBT001
+    """As 0.17 says it; on Linux 5.10 it says no, though they are there."""
+    info = f"Kernel features\n  Loop support: yes\n  btf: {answer}\n  map batch: yes\n"
+    assert finds_btf(info) is found

@@ -19,12 +19,14 @@ def samples(clients: int, *, complete: bool = True) -> Samples:
         sample
         for number in range(clients)
         for sample in (
-            Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", f"10.0.0.{number}"), number * 10**6),
-            Sample(catalog.CLIENT_RECEIVE_RATE, ("smbd", f"10.0.0.{number}"), number * 1e6),
+            Sample(
+                catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", f"10.0.0.{number}"), number * 10**6
+            ),
+            Sample(catalog.CLIENT_RECEIVE_RATE, ("smbd", "tcp", f"10.0.0.{number}"), number * 1e6),
         )
     ]
-    total = Sample(catalog.RECEIVE_BYTES, ("smbd",), 5_000_000)
-    other = Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", "other"), 0)
+    total = Sample(catalog.RECEIVE_BYTES, ("smbd", "tcp"), 5_000_000)
+    other = Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", "other"), 0)
     return Samples(0.0, complete, (total, *rows, other))
 
 
@@ -52,7 +54,7 @@ def test_table_leaves_out_an_empty_other_and_unknown_rates() -> None:
 
 def test_narrow_table_keeps_the_address_whole() -> None:
     address = "2001:db8:1234:5678:9abc:def0:1234:5678"
-    row = Sample(catalog.CLIENT_RECEIVE_RATE, ("smbd", address), 1e6)
+    row = Sample(catalog.CLIENT_RECEIVE_RATE, ("smbd", "tcp", address), 1e6)
     text = show(Samples(0.0, complete=True, samples=(row,)), width=80)
     assert address in text
     assert "transmitted" not in text

@@ -41,9 +41,12 @@ def client_samples(*clients: str) -> Samples:
         0.0,
         complete=True,
         samples=(
-            Sample(catalog.RECEIVE_BYTES, ("smbd",), 2**53 - 1),
-            Sample(catalog.RECEIVE_RATE, ("smbd",), 1.5),
-            *(Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", client), 7) for client in clients),
+            Sample(catalog.RECEIVE_BYTES, ("smbd", "tcp"), 2**53 - 1),
+            Sample(catalog.RECEIVE_RATE, ("smbd", "tcp"), 1.5),
+            *(
+                Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", client), 7)
+                for client in clients
+            ),
         ),
     )
 
@@ -53,8 +56,13 @@ def test_metrics(sink: PrometheusSink, port: int) -> None:
     text = scrape(port)
     assert "# TYPE nfszbx_receive_bytes_total counter" in text
     (line,) = [line for line in text.splitlines() if line.startswith("nfszbx_receive_bytes_total")]
-    assert float(line.removeprefix('nfszbx_receive_bytes_total{service="smbd"} ')) == 2**53 - 1
-    assert 'nfszbx_client_receive_bytes_total{client="::1",service="smbd"} 7.0' in text
+    assert (
+        float(line.removeprefix('nfszbx_receive_bytes_total{service="smbd",transport="tcp"} '))
+        == 2**53 - 1
+    )
+    assert (
+        'nfszbx_client_receive_bytes_total{client="::1",service="smbd",transport="tcp"} 7.0' in text
+    )
     assert "per_second" not in text  # Prometheus has rate()
     assert "process_resident_memory_bytes" in text
 

@@ -1,0 +1,142 @@
+"""Compares what was counted with the kernel's own counters per socket: is nfszbx right?
+
+The two cannot be read at the same moment, so the truth is kept between two bounds. The kernel's
+bytes are those of the connections that exist, from a reading of the sockets, and those of the
+connections that have closed, from the dumps. Both only grow. For a dump, the truth is at least the
+sockets as read before it plus what the dump before it says of closed ones; and at most the sockets
+as read after it plus what the dump after it says of closed ones. Counts between the bounds are
+right as far as anyone can tell.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from nfszbx.dump import Dump
+from nfszbx.plan import PortGroup
+from nfszbx.traffic import Direction, Service, Slot
+
+PortCounts = Mapping[int, Mapping[Direction, int]]
+"""What a reading of the sockets gives: bytes by local port and direction."""
+
+
+class Truth(NamedTuple):
+    """Bounds of what the kernel's sockets have moved, in bytes."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What was counted against what flowed between two dumps, for services that share ports."""
+
+    group: PortGroup
+    direction: Direction
+    counted_bytes: int
+    truth: Truth
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that were counted too much, or below zero too little; 0 within the bounds."""
+        low, high = self.truth
+        return self.counted_bytes - max(low, min(high, self.counted_bytes))
+
+    @property
+    def ratio(self) -> float:
+        """The same as a part of what flowed. 0 when nothing did, and nothing was counted."""
+        flowed = self.counted_bytes - self.bytes
+        return self.bytes / max(1, flowed) if self.bytes else 0.0
+
+
+_Key = tuple[PortGroup, Direction]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A dump with the sockets before and after it; ``high`` is complete with the next dump."""
+
+    counted: Mapping[_Key, int]
+    low: Mapping[_Key, int]
+    high: Mapping[_Key, int]
+
+
+class Audit:
+    """The state between dumps; forgets everything when a child ends, and its counters with it."""
+
+    def __init__(self, groups: Iterable[PortGroup], directions: Iterable[Direction]) -> None:
+        self._keys = list(product(groups, directions))
+        self._dump: Dump | None = None
+        self._before: PortCounts | None = None
+        self._open: _Reading | None = None
+        self._last: _Reading | None = None
+
+    def take_sockets(self, sockets: PortCounts) -> None:
+        """A reading of the sockets some time before the next dump."""
+        self._before = sockets
+
+    def take_dump(self, dump: Dump, read_sockets: Callable[[], PortCounts]) -> list[Drift]:
+        """The drift since the last audited dump, when this dump completes an audit.
+
+        ``read_sockets`` is called when the sockets are needed now, right after the dump.
+        """
+        previous, self._dump = self._dump, dump
+        if previous is None or previous.begin_ns != dump.begin_ns:
+            self._before = self._open = self._last = None
+            return []
+        drifts = []
+        closed = self._sum_slots(dump.closed_bytes)
+        if self._open is not None:
+            high = {key: count + closed[key] for key, count in self._open.high.items()}
+            reading = _Reading(self._open.counted, self._open.low, high)
+            if self._last is not None:
+                drifts = self._compare(self._last, reading)
+            self._last, self._open = reading, None
+        if self._before is not None:
+            closed_before = self._sum_slots(previous.closed_bytes)
+            before, after = self._sum_ports(self._before), self._sum_ports(read_sockets())
+            low = {key: count + closed_before[key] for key, count in before.items()}
+            self._open = _Reading(self._sum_slots(dump.total_bytes), low, after)
+            self._before = None
+        return drifts
+
+    def _compare(self, first: _Reading, second: _Reading) -> list[Drift]:
+        return [
+            Drift(
+                *key,
+                second.counted[key] - first.counted[key],
+                Truth(max(0, second.low[key] - first.high[key]), second.high[key] - first.low[key]),
+            )
+            for key in self._keys
+        ]
+
+    def _sum_slots(self, counts: Mapping[Slot, int]) -> dict[_Key, int]:
+        return {
+            (group, direction): sum(
+                counts.get(Slot(service, direction), 0) for service in group.services
+            )
+            for group, direction in self._keys
+        }
+
+    def _sum_ports(self, sockets: PortCounts) -> dict[_Key, int]:
+        return {
+            (group, direction): sum(sockets[port][direction] for port in group.ports)
+            for group, direction in self._keys
+        }
+
+
+def spread(
+    drifts: list[Drift], counts: Mapping[Slot, int]
+) -> dict[tuple[Service, Direction], float]:
+    """The ratios by service: of services that share ports, those that have had traffic at all.
+
+    Without any traffic it is the first of them.
+    """
+    ratios = {}
+    for drift in drifts:
+        services = drift.group.services
+        seen = [s for s in services if counts.get(Slot(s, drift.direction))]
+        for service in seen or services[:1]:
+            ratios[service, drift.direction] = drift.ratio
+    return ratios

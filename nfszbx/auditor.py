@@ -1,0 +1,88 @@
+"""Runs the audit: decides when the kernel's sockets are read, and speaks up when counts drift."""
+
+import logging
+from collections.abc import Mapping
+
+from nfszbx.audit import Audit, Drift, spread
+from nfszbx.clock import monotonic_seconds
+from nfszbx.dump import Dump
+from nfszbx.kernel.sockets import SocketReader
+from nfszbx.plan import Plan
+from nfszbx.traffic import Direction, Service
+
+LEAD_SECONDS = 0.5
+"""How long before an expected dump the sockets are read: what flows meanwhile is not audited."""
+NOTABLE_RATIO = 0.01
+NOTABLE_BYTES = 16_384
+"""Less than that is not worth a line in the log: a message or two of an idle server."""
+
+_log = logging.getLogger(__name__)
+
+
+class Auditor:
+    """Belongs to the main thread; one audit costs two readings of the sockets."""
+
+    def __init__(self, plan: Plan, audit_interval_seconds: int) -> None:
+        self._reader = SocketReader(port for group in plan.audited for port in group.ports)
+        self._audit = Audit(plan.audited, plan.measured_directions)
+        self._interval_seconds = plan.interval_seconds
+        self._audit_interval_seconds = audit_interval_seconds
+        self._read_at: float | None = None
+        self._audited_at = float("-inf")
+        self._is_on = bool(plan.audited)
+        self._drifting: set[str] = set()
+
+    def poll(self) -> None:
+        """Read the sockets when the next dump is close and an audit is due."""
+        now = monotonic_seconds()
+        if self._read_at is None or now < self._read_at:
+            return
+        self._read_at, self._audited_at = None, now
+        try:
+            self._reader.find_namespaces()
+            self._audit.take_sockets(self._reader.read())
+        except OSError as error:
+            self._give_up(error)
+
+    def take_dump(self, dump: Dump) -> Mapping[tuple[Service, Direction], float] | None:
+        """The drift by service and direction, when this dump completes an audit."""
+        if not self._is_on:
+            return None
+        now = monotonic_seconds()
+        if now + self._interval_seconds >= self._audited_at + self._audit_interval_seconds:
+            self._read_at = now + max(0.0, self._interval_seconds - LEAD_SECONDS)
+        try:
+            drifts = self._audit.take_dump(dump, self._reader.read)
+        except OSError as error:
+            self._give_up(error)
+            return None
+        for drift in drifts:
+            self._report(drift)
+        return spread(drifts, dump.total_bytes) if drifts else None
+
+    def close(self) -> None:
+        """Close what the reading of sockets needs."""
+        self._reader.close()
+
+    def _give_up(self, error: OSError) -> None:
+        self._is_on, self._read_at = False, None
+        _log.warning("no audit: the kernel does not show its sockets (%s)", error.strerror)
+
+    def _report(self, drift: Drift) -> None:
+        """One line when the counts of a service begin to drift, and one when they stop."""
+        what = f"{' and '.join(drift.group.services)}, {drift.direction}"
+        is_notable = abs(drift.ratio) > NOTABLE_RATIO and abs(drift.bytes) > NOTABLE_BYTES
+        if is_notable and what not in self._drifting:
+            self._drifting.add(what)
+            _log.warning(
+                "audit: %s: counted %d bytes where the kernel's sockets moved %d (%+.1f %%); "
+                "'nfszbx check' tells what this way of counting does not see, and which others "
+                "there are for the setting way",
+                what,
+                drift.counted_bytes,
+                drift.counted_bytes - drift.bytes,
+                100 * drift.ratio,
+            )
+        elif what in self._drifting and not is_notable:
+            self._drifting.remove(what)
+            _log.info("audit: %s: the counts agree with the kernel's sockets again", what)

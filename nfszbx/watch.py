@@ -1,0 +1,45 @@
+"""Notices what changes on the machine while nfszbx runs, and plans anew."""
+
+import logging
+from pathlib import Path
+
+from nfszbx.clock import monotonic_seconds
+from nfszbx.config import Config
+from nfszbx.kernel.facts import KernelFacts
+from nfszbx.kernel.read import read_facts
+from nfszbx.kernel.tracing import read_other_nfsd_transports
+from nfszbx.plan import Plan, make_plan
+
+WATCH_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class TransportWatch:
+    """Looks whether nfsd has begun to listen beside TCP: after nfszbx, and its modules with it."""
+
+    def __init__(self, config: Config, facts: KernelFacts) -> None:
+        self._config = config
+        self._known = frozenset(facts.other_nfsd_transports)
+        self._next_at = monotonic_seconds() + WATCH_SECONDS
+
+    def poll(self) -> Plan | None:
+        """A new plan when there is something new to count, or to say that it is not counted."""
+        now = monotonic_seconds()
+        if now < self._next_at:
+            return None
+        self._next_at = now + WATCH_SECONDS
+        listeners = read_other_nfsd_transports(Path("/"))
+        if self._known.issuperset(listeners):
+            return None
+        new = ", ".join(sorted(set(listeners) - self._known))
+        self._known |= set(listeners)
+        _log.info("nfsd has begun to listen on %s; planning anew", new)
+        plan = make_plan(read_facts(self._config.bpftrace), self._config)
+        return None if plan.obstacles else plan
+
+
+def log_omissions(plan: Plan) -> None:
+    """Say what is not measured."""
+    for omission in plan.omissions:
+        _log.warning("not measured: %s: %s (%s)", omission.what, omission.reason, omission.remedy)

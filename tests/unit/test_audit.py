@@ -1,0 +1,129 @@
+"""The audit: right counts never drift, whatever flows around the readings; wrong ones do."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nfszbx.audit import Audit, Drift, Truth, spread
+from nfszbx.dump import Dump
+from nfszbx.plan import PortGroup
+from nfszbx.traffic import Direction, Service, Slot
+
+SMB = PortGroup((Service.SMBD, Service.KSMBD), (139, 445))
+NFS = PortGroup((Service.NFSD,), (2049,))
+RECEIVED = Slot(Service.SMBD, Direction.RECEIVE)
+FROM_KSMBD = Slot(Service.KSMBD, Direction.RECEIVE)
+
+
+@dataclass
+class Kernel:
+    """Connections of smbd, with what each has received; and a counter beside them."""
+
+    missing_percent: int = 0
+    live: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0})
+    closed: int = 0
+    counted: int = 0
+    time_ns: int = 0
+
+    def flow(self, connection: int, count: int) -> None:
+        self.live[connection] = self.live.get(connection, 0) + count
+        self.counted += count * (100 - self.missing_percent) // 100
+
+    def close(self, connection: int) -> None:
+        self.closed += self.live.pop(connection, 0)
+
+    def read_sockets(self) -> dict[int, dict[Direction, int]]:
+        port = {Direction.RECEIVE: sum(self.live.values()), Direction.TRANSMIT: 0}
+        return {139: {Direction.RECEIVE: 0, Direction.TRANSMIT: 0}, 445: port}
+
+    def dump(self, begin_ns: int = 1) -> Dump:
+        self.time_ns += 10
+        total = {RECEIVED: self.counted}
+        return Dump(begin_ns, self.time_ns, total, {}, closed_bytes={RECEIVED: self.closed})
+
+
+def make_audit() -> Audit:
+    return Audit([SMB], Direction)
+
+
+def find(drifts: list[Drift], direction: Direction = Direction.RECEIVE) -> Drift:
+    return next(drift for drift in drifts if drift.direction is direction)
+
+
+flows = st.lists(
+    st.one_of(
+        st.tuples(st.just("flow"), st.integers(1, 6), st.integers(0, 10**9)),
+        st.tuples(st.just("close"), st.integers(1, 6), st.just(0)),
+        st.tuples(st.sampled_from(["sockets", "dump"]), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(flows)
+def test_exact_counts_never_drift(events: list[tuple[str, int, int]]) -> None:
+    """Traffic and closings may come between any two readings."""
+    kernel, audit = Kernel(), make_audit()
+    for what, connection, count in events:
+        if what == "flow":
+            kernel.flow(connection, count)
+        elif what == "close":
+            kernel.close(connection)
+        elif what == "sockets":
+            audit.take_sockets(kernel.read_sockets())
+        else:
+            for drift in audit.take_dump(kernel.dump(), kernel.read_sockets):
+                assert drift.bytes == 0
+                assert drift.ratio == 0
+
+
+@given(st.integers(1, 100), st.integers(100, 10**12))
+def test_what_was_missed_is_told(missing_percent: int, count: int) -> None:
+    kernel, audit = Kernel(missing_percent), make_audit()
+    drifts: list[Drift] = []
+    for number in range(3):
+        audit.take_dump(kernel.dump(), kernel.read_sockets)
+        audit.take_sockets(kernel.read_sockets())
+        audit.take_dump(kernel.dump(), kernel.read_sockets)
+        drifts = audit.take_dump(kernel.dump(), kernel.read_sockets)
+        kernel.flow(number, count)
+    drift = find(drifts)
+    assert drift.truth == Truth(count, count)
+    assert drift.ratio == pytest.approx(-missing_percent / 100, abs=0.02)
+    assert find(drifts, Direction.TRANSMIT).ratio == 0
+
+
+def test_what_was_invented_is_told() -> None:
+    drift = Drift(NFS, Direction.RECEIVE, 300, Truth(100, 200))
+    assert (drift.bytes, drift.ratio) == (100, 0.5)
+    assert Drift(NFS, Direction.RECEIVE, 7, Truth(0, 0)).ratio == 7
+
+
+def test_a_new_child_begins_a_new_audit() -> None:
+    kernel, audit = Kernel(), make_audit()
+    for begin_ns in (1, 1, 1, 2, 2, 2, 3, 3, 3):
+        audit.take_sockets(kernel.read_sockets())
+        kernel.flow(1, 1000)
+        assert audit.take_dump(kernel.dump(begin_ns), kernel.read_sockets) == []
+
+
+def test_sockets_are_read_only_for_a_dump_that_is_audited() -> None:
+    kernel, audit = Kernel(), make_audit()
+
+    def refuse() -> dict[int, dict[Direction, int]]:
+        raise AssertionError("read for nothing")
+
+    for _ in range(5):
+        audit.take_dump(kernel.dump(), refuse)
+
+
+def test_services_that_share_ports_share_their_drift() -> None:
+    drifts = [Drift(SMB, Direction.RECEIVE, 90, Truth(100, 100))]
+    by_first = {(Service.SMBD, Direction.RECEIVE): -0.1}
+    by_second = {(Service.KSMBD, Direction.RECEIVE): -0.1}
+    assert spread(drifts, {}) == by_first
+    assert spread(drifts, {FROM_KSMBD: 5}) == by_second
+    assert spread(drifts, Counter({FROM_KSMBD: 5, RECEIVED: 1})) == {**by_first, **by_second}

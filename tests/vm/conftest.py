@@ -1,0 +1,102 @@
+"""Starts the machines of the rows that were asked for, and tells at the end what was compared."""
+
+import json
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.vm.guest.scenarios import SCENARIOS
+from tests.vm.image import ImageBuildError
+from tests.vm.lab import Lab
+from tests.vm.machine import MachineLostError
+from tests.vm.matrix import MATRIX, ROWS, Row
+from tests.vm.results import describe
+
+PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "setpriv")
+_labs: list[Lab] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kernel", choices=["", *ROWS], default="", help="one row of the VM matrix")
+    parser.addoption("--other-tools", action="store_true", help="compare them, too (slow)")
+    parser.addoption("--vm-results", type=Path, help="folder for the results of the VM matrix")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "lab" in metafunc.fixturenames:
+        kernel = metafunc.config.getoption("--kernel")
+        rows = [ROWS[kernel]] if kernel else MATRIX
+        names = [row.kernel for row in rows]
+        if "scenario" in metafunc.fixturenames:
+            pairs = [(row, name) for row in rows for name in SCENARIOS if name not in row.lacks]
+            names = [f"{row.kernel}-{name}" for row, name in pairs]
+            metafunc.parametrize(
+                ("lab", "scenario"), pairs, ids=names, indirect=["lab"], scope="session"
+            )
+        else:
+            metafunc.parametrize("lab", rows, ids=names, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One row after the other, so that each needs one machine."""
+    kernels = list(ROWS)
+
+    def find_row(item: pytest.Item) -> int:
+        callspec = getattr(item, "callspec", None)
+        row = callspec.params.get("lab") if callspec else None
+        return kernels.index(row.kernel) if row else -1
+
+    items.sort(key=find_row)
+
+
+@pytest.fixture(scope="session")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A row of the matrix. Without what it takes: skipped at a desk, failed in CI."""
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"CI must have: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    row: Row = request.param
+    lab = Lab(row, request.config.getoption("--other-tools"))
+    _labs.append(lab)
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A lost machine, or an image that cannot be built, is an error, not a failed test."""
+    report = yield
+    if call.excinfo and isinstance(call.excinfo.value, MachineLostError | ImageBuildError):
+        report.longrepr = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
+        report.when = "setup"  # counted and shown as an error
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    folder: Path | None = config.getoption("--vm-results")
+    for lab in _labs:
+        terminalreporter.write_line(describe(lab.row.kernel, lab.measurements, lab.exact_ways))
+        for scenario, reason in lab.row.lacks.items():
+            terminalreporter.write_line(f"  {scenario} is not possible there: {reason}")
+        for loss in lab.lost:
+            terminalreporter.write_line(f"  {loss.partition(chr(10))[0]}", red=True)
+        if folder is not None and lab.measurements:
+            folder.mkdir(parents=True, exist_ok=True)
+            document = {
+                "versions": lab.versions,
+                "ways": lab.row.ways,
+                "measurements": [asdict(measurement) for measurement in lab.measurements],
+            }
+            (folder / f"{lab.row.kernel}.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,39 @@
+"""Inside a machine: ``python3 -m tests.vm.guest prepare|count|SCENARIO ...``."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from tests.vm.guest import servers
+from tests.vm.guest.clients import make_clients
+from tests.vm.guest.counting import start_ways
+from tests.vm.guest.other_tools import start_other_tools
+from tests.vm.guest.scenarios import SCENARIOS
+
+SERVERS: dict[str, Callable[[], object]] = {
+    "nfsd": servers.start_nfsd,
+    "smbd": servers.start_smbd,
+    "ksmbd": servers.start_ksmbd,
+}
+
+
+def main() -> None:
+    """Do what the first argument says."""
+    match sys.argv[1:]:
+        case ["prepare"]:
+            make_clients()
+        case ["count", *ways]:
+            start_ways(ways)
+        case ["compare"]:
+            print("other tools: " + " ".join(start_other_tools()))
+        case ["serve", *names]:
+            for name in names:
+                SERVERS[name]()
+        case [name]:
+            SCENARIOS[name]()
+        case other:
+            sys.exit(f"not known: {other}")
+    print(f"done after {time.process_time():.1f} s of processor time")
+
+
+main()

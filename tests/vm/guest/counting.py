@@ -1,0 +1,116 @@
+"""The programs that count while the scenarios run, all at once on the same traffic."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.vm.guest.truth import Flow
+
+FOLDER = Path("/run/counting")
+INTERVAL_SECONDS = 2
+START_TIMEOUT_SECONDS = 180.0
+_CONFIG = f"""\
+interval_seconds = {INTERVAL_SECONDS}
+max_clients = 10000
+[services.smbd]
+ports = [445]
+[services.ksmbd]
+ports = [1445]
+"""
+
+
+@dataclass(frozen=True)
+class Way:
+    """An nfszbx that counts in one way."""
+
+    name: str
+
+    @property
+    def documents(self) -> Path:
+        return FOLDER / f"{self.name}.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return FOLDER / f"{self.name}.log"
+
+    def start(self) -> None:
+        """Start it; it ends with the machine."""
+        configuration = FOLDER / "nfszbx.toml"
+        configuration.write_text(_CONFIG)
+        command = [sys.executable, "-m", "nfszbx", "run", "--way", self.name, "--sink", "console"]
+        with self.documents.open("wb") as documents, self.log.open("wb") as log:
+            subprocess.Popen(
+                [*command, "--config", str(configuration)],
+                stdout=documents,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def read_last(self) -> dict[str, Any] | None:
+        """The last whole document; None before the first one."""
+        with self.documents.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1_000_000))
+            lines = file.read().split(b"\n")[:-1]
+        return dict(json.loads(lines[-1])) if lines else None
+
+    def wait_for_document(
+        self, after_unix_seconds: float, timeout_seconds: float
+    ) -> dict[str, Any]:
+        """The first document of an interval that ended after that time."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            document = self.read_last()
+            if document and document["complete"] and document["time"] > after_unix_seconds:
+                return document
+            time.sleep(0.1)
+        raise RuntimeError(f"{self.name} brings no values: {self.log.read_text()}")
+
+
+def started_ways() -> list[Way]:
+    """Those that were started."""
+    return [Way(path.stem) for path in sorted(FOLDER.glob("*.jsonl"))]
+
+
+def start_ways(names: list[str]) -> None:
+    """Start an nfszbx for each way and wait until all of them count."""
+    FOLDER.mkdir(parents=True)
+    for name in names:
+        Way(name).start()
+    for name in names:
+        Way(name).wait_for_document(0.0, START_TIMEOUT_SECONDS)
+
+
+def wait_for_flow(name: str) -> None:
+    """Until every nfszbx measures it: it has a total, be it zero, and the interval is whole."""
+    for way in started_ways():
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while True:
+            document = way.wait_for_document(time.time(), START_TIMEOUT_SECONDS)
+            if name in document["services"]:
+                break
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{way.name} does not measure {name}: {way.log.read_text()}")
+
+
+def read_counts(after_unix_seconds: float) -> dict[str, Counter[Flow]]:
+    """By way, what it had counted at a moment after that time."""
+    counts = {}
+    for way in started_ways():
+        document = way.wait_for_document(after_unix_seconds, 60.0)
+        counts[way.name] = Counter(
+            {
+                Flow(row["id"].split()[0], row["client"], direction): row[
+                    f"{direction}_bytes_total"
+                ]
+                for row in document["clients"]
+                for direction in ("receive", "transmit")
+            }
+        )
+    return counts

@@ -1,0 +1,252 @@
+"""The scenarios: servers, several clients at once, and what they do. Each prints its results."""
+
+import functools
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from os import kill
+from pathlib import Path
+
+from tests.vm.guest import servers
+from tests.vm.guest.clients import CLIENTS, Client, run
+from tests.vm.guest.counting import wait_for_flow
+from tests.vm.guest.measurement import Measurement, measured
+from tests.vm.guest.smb_session import SmbSession
+from tests.vm.guest.truth import Flow, read_mount_bytes
+from tests.vm.guest.workloads import WORKLOADS, do_at_once, large_file, metadata, small_files
+
+NFS_VERSIONS = ("3", "4.0", "4.1", "4.2")
+UDP_BLOCKS = "60"
+SHORT_NFS_CONNECTIONS, SHORT_SMB_CONNECTIONS = 700, 60
+
+
+def nfs_ipv4() -> None:
+    """Every version of NFS over IPv4, every kind of work."""
+    _measure_nfs(ipv6=False)
+
+
+def nfs_ipv6() -> None:
+    """The same over IPv6."""
+    _measure_nfs(ipv6=True)
+
+
+def nfs_tls() -> None:
+    """NFS over TLS."""
+    servers.start_tls()
+    mounts = dict.fromkeys(CLIENTS[:3], "vers=4.2,xprtsec=tls")
+    with _nfs_mounted(mounts, ipv6=False) as places:
+        for work in (large_file, metadata):
+            with measured(f"NFS over TLS, {_title(work)}"):
+                do_at_once(functools.partial(work, place) for place in places)
+
+
+def nfs_udp() -> None:
+    """NFS over UDP, which nfsd begins to serve after nfszbx has begun to count."""
+    servers.listen("udp", servers.NFS_PORT)
+    wait_for_flow("nfsd_udp")
+
+    def work(measurement: Measurement, client: Client) -> None:
+        ipv6 = client.number % 2 == 0
+        program = ("python3", "-m", "tests.vm.guest.udp_client")
+        said = client.run(*program, client.server(ipv6=ipv6), str(servers.EXPORT), UDP_BLOCKS)
+        for direction, counted in zip(("receive", "transmit"), said.split(), strict=True):
+            flow = Flow("nfsd_udp", client.address(ipv6=ipv6), direction)
+            measurement.add_closed(flow, int(counted))
+
+    with measured("NFS over UDP") as measurement:
+        do_at_once(functools.partial(work, measurement, client) for client in CLIENTS)
+
+
+def nfs_rdma() -> None:
+    """NFS over RDMA; its truth is what the kernel's clients say of their mounts."""
+    servers.start_rdma()
+    wait_for_flow("nfsd_rdma")
+    # The clients are the server itself, at three of its addresses: soft RDMA knows no namespaces.
+    addresses = {
+        CLIENTS[0].server(): f"{CLIENTS[0].server()}:/ vers=4.2,proto=rdma",
+        CLIENTS[1].server(): f"{CLIENTS[1].server()}:/export vers=3,nolock,noacl,proto=rdma",
+        CLIENTS[2].server(ipv6=True): f"[{CLIENTS[2].server(ipv6=True)}]:/export "
+        "vers=3,nolock,noacl,proto=rdma6,mountproto=tcp6",
+    }
+    places = {}
+    for number, (address, mount) in enumerate(addresses.items()):
+        source, _, options = mount.partition(" ")
+        places[address] = Path(f"/mnt/rdma{number}")
+        places[address].mkdir(parents=True)
+        options += f",port={servers.RDMA_PORT},hard"
+        run("mount", "-t", "nfs", "-o", options, source, str(places[address]))
+    for number, place in enumerate(places.values()):
+        (place / f"rdma{number}").mkdir()
+    for work in (small_files, large_file, metadata):
+        with measured(f"NFS over RDMA, {_title(work)}") as measurement:
+            before = {address: read_mount_bytes(place) for address, place in places.items()}
+            folders = [place / f"rdma{number}" for number, place in enumerate(places.values())]
+            do_at_once(functools.partial(work, folder) for folder in folders)
+            for address, place in places.items():
+                for direction, count in read_mount_bytes(place).items():
+                    flow = Flow("nfsd_rdma", address, direction)
+                    measurement.add_closed(flow, count - before[address][direction])
+    for place in places.values():
+        run("umount", str(place))
+
+
+def nfs_short_connections() -> None:
+    """Thousands of connections to nfsd that last for one call."""
+    _measure_short_connections("nfs", servers.NFS_PORT, SHORT_NFS_CONNECTIONS)
+
+
+def nfs_restart() -> None:
+    """nfsd is stopped and started again between two halves of the clients' work."""
+    mounts = dict(zip(CLIENTS, ("vers=3,nolock", "vers=4.1", "vers=4.2"), strict=False))
+    measurement = Measurement("NFS, nfsd restarted")
+    with _nfs_mounted(mounts, ipv6=False) as places:
+        with measurement.piece():
+            do_at_once(functools.partial(small_files, place) for place in places)
+        servers.stop_nfsd()
+        servers.start_nfsd()
+        with measurement.piece():
+            do_at_once(functools.partial(small_files, place) for place in places)
+    measurement.report()
+
+
+def smbd_cifs() -> None:
+    """smbd with the kernel's client, plain, signed and encrypted, copying and by sendfile."""
+    for share in ("copied", "sendfile"):
+        _measure_cifs("smbd", share, servers.SMB_PORT)
+
+
+def smbd_smbclient() -> None:
+    """smbd with smbclient, plain, signed and encrypted, copying and by sendfile."""
+    for share in ("copied", "sendfile"):
+        _measure_smbclient("smbd", share, servers.SMB_PORT)
+
+
+def smbd_short_connections() -> None:
+    """Connections to smbd, and so processes, that last for one call; and a new smbd half-way."""
+    count = SHORT_SMB_CONNECTIONS
+    _measure_short_connections("smb", servers.SMB_PORT, count)
+    kill(int(Path("/run/samba/smbd.pid").read_text()), signal.SIGTERM)
+    time.sleep(2.0)
+    servers.start_smbd()
+    _measure_short_connections("smb", servers.SMB_PORT, count, "smbd restarted")
+
+
+def ksmbd_cifs() -> None:
+    """ksmbd with the kernel's client, plain, signed and encrypted."""
+    _measure_cifs("ksmbd", "share", servers.KSMBD_PORT)
+
+
+def ksmbd_smbclient() -> None:
+    """ksmbd with smbclient."""
+    _measure_smbclient("ksmbd", "share", servers.KSMBD_PORT)
+
+
+def _measure_nfs(*, ipv6: bool) -> None:
+    mounts = {
+        client: f"vers={version}" + (",nolock" if version == "3" else "")
+        for client, version in zip(CLIENTS, NFS_VERSIONS, strict=True)
+    }
+    family = "IPv6" if ipv6 else "IPv4"
+    with _nfs_mounted(mounts, ipv6=ipv6) as places:
+        for work in WORKLOADS:
+            with measured(f"NFS {', '.join(NFS_VERSIONS)} over {family}, {_title(work)}"):
+                do_at_once(functools.partial(work, place) for place in places)
+
+
+@contextmanager
+def _nfs_mounted(mounts: dict[Client, str], *, ipv6: bool) -> Iterator[list[Path]]:
+    """A mount for each client; a folder of its own in each, made before."""
+    places = []
+    for client, options in mounts.items():
+        server = f"[{client.server(ipv6=True)}]" if ipv6 else client.server()
+        path = "/export" if "vers=3" in options else "/"
+        place = client.mount("nfs", f"{server}:{path}", f"{options},hard") / client.name
+        place.mkdir(exist_ok=True)
+        places.append(place)
+    yield places
+    for client in mounts:
+        client.unmount()
+
+
+def _measure_short_connections(protocol: str, port: int, count: int, when: str = "") -> None:
+    service = servers.SERVICES[port]
+    title = f"{service}, {count * len(CLIENTS)} short connections" + (f", {when}" if when else "")
+
+    def connect(measurement: Measurement, client: Client) -> None:
+        ipv6 = client.number % 2 == 0
+        program = ("python3", "-m", "tests.vm.guest.short_connections")
+        server = client.server(ipv6=ipv6)
+        said = client.run(*program, protocol, server, str(port), str(count))
+        for direction, counted in zip(("receive", "transmit"), said.split(), strict=True):
+            flow = Flow(service, client.address(ipv6=ipv6), direction)
+            measurement.add_closed(flow, int(counted))
+
+    with measured(title) as measurement:
+        do_at_once(functools.partial(connect, measurement, client) for client in CLIENTS)
+
+
+def _measure_cifs(service: str, share: str, port: int) -> None:
+    protections = {"plain": "", "signed": ",sec=ntlmsspi", "encrypted": ",seal"}
+    clients = CLIENTS[: len(protections)]
+    places = [
+        client.mount(
+            "cifs",
+            f"//{client.server()}/{share}",
+            f"vers=3.1.1,port={port},user={servers.USER},pass={servers.PASSWORD}{option}",
+        )
+        / client.name
+        for client, option in zip(clients, protections.values(), strict=True)
+    ]
+    for place in places:
+        place.mkdir(exist_ok=True)
+    for work in (small_files, large_file, metadata):
+        title = f"{service} with mount.cifs ({', '.join(protections)}), share {share}"
+        with measured(f"{title}, {_title(work)}"):
+            do_at_once(functools.partial(work, place) for place in places)
+    for client in clients:
+        client.unmount()
+
+
+def _measure_smbclient(service: str, share: str, port: int) -> None:
+    """Each smbclient keeps its connection until all counters are read."""
+    protections = ("off", "sign", "encrypt")
+    source = Path("/run/smbclient-source")
+    run("dd", "if=/dev/urandom", f"of={source}", "bs=1M", "count=6", "status=none")
+    sessions = [
+        SmbSession(
+            client.command(
+                *("smbclient", f"//{client.server()}/{share}", "-p", str(port)),
+                *("-U", f"{servers.USER}%{servers.PASSWORD}", f"--client-protection={protection}"),
+            ),
+            [f"put {source} {client.name}", *[f"get {client.name} /dev/null"] * 2],
+        )
+        for client, protection in zip(CLIENTS, protections, strict=False)
+    ]
+    with measured(f"{service} with smbclient ({', '.join(protections)}), share {share}"):
+        do_at_once(session.work for session in sessions)
+    for session in sessions:
+        session.end()
+
+
+def _title(work: Callable[[Path], None]) -> str:
+    return work.__name__.replace("_", " ")
+
+
+SCENARIOS: dict[str, Callable[[], None]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        nfs_ipv4,
+        nfs_ipv6,
+        nfs_tls,
+        nfs_short_connections,
+        nfs_restart,
+        nfs_udp,
+        nfs_rdma,
+        smbd_cifs,
+        smbd_smbclient,
+        smbd_short_connections,
+        ksmbd_cifs,
+        ksmbd_smbclient,
+    )
+}

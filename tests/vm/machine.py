@@ -1,0 +1,137 @@
+"""Boots an image in QEMU and runs commands in it over its console.
+
+The kernel's messages go to a serial port and from there to a file; the shell is on a console of its
+own, so that neither disturbs the other. The machine gets the checkout as an archive on its second
+disk. Whatever it writes to its disks is forgotten with it.
+"""
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import pexpect
+
+from tests.vm.image import Image
+
+BOOT_TIMEOUT_SECONDS = 240.0
+"""A boot takes 10 to 20 seconds, several times as long when the processors are busy."""
+_REPOSITORY = Path(__file__).parent.parent.parent
+_KERNEL_ARGUMENTS = (
+    # A kernel that is in doubt panics, and QEMU ends with it: that cannot be mistaken for a test.
+    "console=ttyS0 loglevel=7 panic=-1 oops=panic root=LABEL=root rw init=/nfszbx-init "
+    "mitigations=off net.ifnames=0 tsc=reliable no_timer_check random.trust_cpu=on"
+)
+_READY = r"nfszbx machine is ready\r*\n"
+_LAST_LINES = 25
+
+
+class MachineLostError(Exception):
+    """The machine did not boot, hung or panicked; what it ran has neither passed nor failed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command in the machine came to."""
+
+    status: int
+    output: str
+
+
+class Machine:
+    """A running machine; a context manager that leaves nothing behind."""
+
+    def __init__(self, image: Image, *, memory: str = "3G", processors: int = 2) -> None:
+        self._folder = TemporaryDirectory(prefix="nfszbx-vm-")
+        folder = Path(self._folder.name)
+        self._kernel_log = folder / "kernel.log"
+        checkout = folder / "checkout.tar"
+        _pack_checkout(checkout)
+        self._process = pexpect.spawn(
+            "setpriv",
+            [
+                *("--pdeathsig", "KILL", "nice", "-n", "5", "qemu-system-x86_64"),
+                *("-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults", "-no-reboot"),
+                *("-m", memory, "-smp", str(processors), "-display", "none"),
+                *("-kernel", str(image.kernel), "-initrd", str(image.initial_ramdisk)),
+                *("-append", _KERNEL_ARGUMENTS),
+                *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),
+                *("-drive", f"file={checkout},format=raw,if=virtio,readonly=on"),
+                *("-device", "virtio-rng-pci", "-serial", f"file:{self._kernel_log}"),
+                *("-device", "virtio-serial-pci", "-chardev", "stdio,id=shell,signal=off"),
+                *("-device", "virtconsole,chardev=shell"),
+            ],
+            env={**os.environ, "TMPDIR": str(folder)},
+            echo=False,
+            encoding="utf-8",
+            codec_errors="replace",
+            dimensions=(24, 200),
+        )
+
+    def boot(self) -> None:
+        """Wait for the shell. Raises MachineLostError."""
+        self._expect(_READY, BOOT_TIMEOUT_SECONDS, "its boot")
+
+    def run(self, command: str, timeout_seconds: float) -> Outcome:
+        """Run a line of shell to its end. Raises MachineLostError when that does not come."""
+        self._process.sendline(f'{{ {command}\n}} </dev/null; echo "<<status $?>>"')
+        self._expect(r"<<status (\d+)>>\r*\n", timeout_seconds, f"'{command:.60}'")
+        assert isinstance(self._process.match, re.Match)
+        output = str(self._process.before).replace("\r", "")
+        return Outcome(int(self._process.match[1]), output)
+
+    def interact(self) -> None:
+        """Give the shell to the user's terminal until one of the two ends it."""
+        self._process.sendline("stty echo; TERM=linux PS1='vm# ' exec bash --noprofile --norc")
+        self._process.interact()
+
+    def close(self) -> None:
+        """End it without asking."""
+        self._process.close(force=True)
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        try:
+            self.boot()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _expect(self, pattern: str, timeout_seconds: float, doing: str) -> None:
+        started = time.monotonic()
+        found = self._process.expect([pattern, pexpect.EOF, pexpect.TIMEOUT], timeout_seconds)
+        if found == 0:
+            return
+        log = self._kernel_log.read_text(errors="replace") if self._kernel_log.exists() else ""
+        after = f"after {time.monotonic() - started:.0f} s of {doing}"
+        if re.search(r"Kernel panic|BUG:|Oops", log):
+            what = f"its kernel panicked {after}"
+        elif found == 1:
+            what = f"QEMU ended {after}"
+        else:
+            what = f"no answer {after}"
+        said = [*str(self._process.before).splitlines(), "kernel:", *log.splitlines()]
+        raise MachineLostError("\n".join([f"machine lost: {what}", *said[-_LAST_LINES:]]))
+
+
+def _pack_checkout(archive: Path) -> None:
+    """The files under version control, and those that are not ignored, as they are now."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=_REPOSITORY, stdout=subprocess.PIPE, check=True).stdout
+    existing = [
+        name for name in names.split(b"\0") if name and (_REPOSITORY / os.fsdecode(name)).exists()
+    ]
+    subprocess.run(
+        ["tar", "--create", "--file", str(archive), "--null", "--files-from", "-"],
+        cwd=_REPOSITORY,
+        input=b"\0".join(existing),
+        check=True,
+    )

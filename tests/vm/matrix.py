@@ -1,0 +1,65 @@
+"""The kernels that nfszbx is tested on, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Row:
+    """One virtual machine: a Debian kernel under a Debian userland."""
+
+    kernel: str
+    """Beginning of its ``uname -r``, and its name: ``make test-vm KERNEL=6.12``."""
+    kernel_suite: str
+    userland_suite: str
+    stands_for: str
+    ways: tuple[str, ...]
+    """The ways of counting that the kernel offers, the one that nfszbx is to choose first."""
+    inexact_ways: tuple[str, ...] = ()
+    """Those of them that lose bytes here, as nfszbx says itself."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Scenarios that cannot run here, by their names, and why."""
+
+
+_NO_TLS = {"nfs_tls": "nfsd knows xprtsec=tls since Linux 6.4, and this suite has no ktls-utils"}
+_KSMBD = ("ksmbd", "ksmbd_cifs", "ksmbd_smbclient")
+
+MATRIX = (
+    Row(
+        "5.10",
+        kernel_suite="bullseye",
+        userland_suite="bookworm",
+        stands_for="kernels of the 5.x enterprise distributions",
+        ways=("kprobe",),
+        lacks={**_NO_TLS, **dict.fromkeys(_KSMBD, "ksmbd came with Linux 5.15")},
+    ),
+    Row(
+        "6.1",
+        kernel_suite="bookworm",
+        userland_suite="bookworm",
+        stands_for="tcp_sendpage",
+        ways=("function_exit", "kprobe"),
+        lacks={
+            **_NO_TLS,
+            "ksmbd_cifs": "the kernel's ksmbd dereferences a null pointer when the kernel's client "
+            "opens a file (opinfo_put); smbclient's puts and gets work",
+        },
+    ),
+    Row(
+        "6.12",
+        kernel_suite="trixie",
+        userland_suite="trixie",
+        stands_for="no tcp_sendpage, kTLS, Samba that renames its processes",
+        ways=("function_exit", "kprobe", "tracepoint"),
+    ),
+    Row(
+        "7.2",
+        kernel_suite="sid",
+        userland_suite="sid",
+        stands_for="what comes next",
+        ways=("kprobe", "function_exit", "tracepoint"),
+        inexact_ways=("function_exit",),
+    ),
+)
+
+ROWS = {row.kernel: row for row in MATRIX}

@@ -1,0 +1,77 @@
+"""What the scenarios in a machine print, read and judged on this side."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_PREFIX = "result "
+
+
+@dataclass(frozen=True)
+class Row:
+    """One client and direction in one measurement; all counts in bytes."""
+
+    service: str
+    client: str
+    direction: str
+    kernel_bytes: int
+    counted_bytes: Mapping[str, int]
+    """By the name of what counted."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One piece of work, as the kernel's sockets and everything that counted saw it."""
+
+    workload: str
+    rows: tuple[Row, ...]
+
+    @property
+    def clients(self) -> set[str]:
+        return {row.client for row in self.rows}
+
+    @property
+    def kernel_bytes(self) -> int:
+        return sum(row.kernel_bytes for row in self.rows)
+
+    def find_differences(self, counter: str) -> list[str]:
+        """The rows in which that counter is wrong."""
+        return [
+            f"{self.workload}: {row.service} {row.client} {row.direction}: kernel "
+            f"{row.kernel_bytes}, {counter} {row.counted_bytes[counter]} "
+            f"({row.counted_bytes[counter] - row.kernel_bytes:+d})"
+            for row in self.rows
+            if row.counted_bytes[counter] != row.kernel_bytes
+        ]
+
+
+def read_measurements(output: str) -> list[Measurement]:
+    """The measurements in the output of a scenario."""
+    return [
+        _make_measurement(json.loads(line.removeprefix(_PREFIX)))
+        for line in output.splitlines()
+        if line.startswith(_PREFIX)
+    ]
+
+
+def _make_measurement(data: Mapping[str, Any]) -> Measurement:
+    return Measurement(data["workload"], tuple(Row(**row) for row in data["rows"]))
+
+
+def describe(kernel: str, measurements: Iterable[Measurement], exact_ways: Iterable[str]) -> str:
+    """One line: workloads run, bytes compared, differences."""
+    all_of_them = list(measurements)
+    ways = list(exact_ways)
+    compared = sum(
+        row.kernel_bytes
+        for m in all_of_them
+        for row in m.rows
+        for way in ways
+        if way in row.counted_bytes
+    )
+    differences = sum(len(m.find_differences(way)) for m in all_of_them for way in ways)
+    return (
+        f"Linux {kernel}: {len(all_of_them)} workloads, {compared:,} bytes compared "
+        f"({', '.join(ways)}), differences: {differences}"
+    )
