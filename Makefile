@@ -4,6 +4,7 @@
 #   make test   install what the tests need, check the code and run them all (about 45 minutes)
 #   make test-vm [KERNEL=6.12]   only those in virtual machines, on every kernel or on one
 #   make vm KERNEL=6.12          a shell in such a machine
+#   make accuracy                measure nfszbx and other tools on every kernel, for docs/accuracy.md
 # ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
 VENV := .venv
 PYTHON ?= python3
@@ -29,12 +30,13 @@ test: root test-packages vm-packages tracefs lint
 test-fast: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/unit $(ARGS)
 
-test-accuracy: root vm-packages $(VENV)/installed-dev
+accuracy: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm/test_exact.py --kernel=$(KERNEL) --other-tools \
+		-k 'not restart and not ipv6 and not smbd_short' \
 		--vm-results=benchmarks/results/accuracy $(ARGS)
 	$(VENV)/bin/python benchmarks/accuracy.py
 
-vm: root vm-packages $(VENV)/installed-dev
+test-vm: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm --kernel=$(KERNEL) $(ARGS)
 
 vm: root vm-packages $(VENV)/installed-dev

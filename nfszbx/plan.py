@@ -105,8 +105,8 @@ class Plan:
         )
 
     @property
-    def keeps_sending_sockets(self) -> bool:
-        """Does a chosen way keep the socket of a send in a map until the send returns?"""
+    def keeps_connections(self) -> bool:
+        """Does a chosen way keep what connections have sent in a map, until they close?"""
         chosen = {choice.direction: choice.chosen for choice in self.choices}[Direction.TRANSMIT]
         return chosen is not None and chosen.way is Way.KPROBE
 

@@ -57,6 +57,9 @@ def _render_body(facts: KernelFacts, plan: Plan) -> Iterator[str]:
             f", and tasks {', '.join(service.task_names)} on any port" if service.any_port else ""
         )
         yield f"  {service.service:<6} local TCP ports {ports}{names}{now}"
+    if plan.rpc_transports:
+        names = " and ".join(transport.upper() for transport in plan.rpc_transports)
+        yield f"  nfsd   RPC messages over {names}, by kprobe, exact to the byte"
     if plan.omissions:
         yield ""
         yield "Not measured:"

@@ -84,14 +84,14 @@ def _render_hook(hook: Hook, plan: Plan) -> str:
         return _render_account(plan, Direction(argument))
 
     text = fill_fragment(read_fragment(hook.fragment), fill)
-    return text.replace(hook.written_for, hook.function)
+    return text.replace(hook.written_for, hook.placed_on)
 
 
 def _fill_cycle(name: str, plan: Plan) -> str:
     if name == "interval":
         return f"interval:s:{plan.interval_seconds}"
     if name == "clear":
-        extra = "clear(@sending_sock);\n" if plan.keeps_sending_sockets else ""
+        extra = "clear(@sent_bytes);\n" if plan.keeps_connections else ""
         extra += "clear(@closed_bytes);\n" if plan.audited else ""
         return f"clear(@total_bytes);\nclear(@client_bytes);\n{extra}"
     if name == "audit":

@@ -19,9 +19,8 @@ _REPEATS_LIMIT = (
     "than once; nfsd, smbd and ksmbd do neither"
 )
 _SPLICE_LIMIT = "data taken by splice(2) is not counted; no service here does that"
-_MAXACTIVE_LIMIT = (
-    "the kernel follows only a limited number of sends that sleep at the same time "
-    "(kretprobe maxactive); more of them than that are missed"
+_CONNECTIONS_LIMIT = (
+    "of more connections at a time than map_max_entries, those beyond are not counted"
 )
 _PAGES_LIMIT = (
     "what goes through tcp_sendpage, where the kernel has it, is not seen: most of what nfsd "
@@ -36,9 +35,9 @@ class Hook:
     fragment: str
     """Its file name without ``.bt``."""
     written_for: str
-    """The function that the fragment names."""
-    function: str
-    """The function that the script is to name in its place."""
+    """The function or probe that the fragment names."""
+    placed_on: str
+    """What the script is to name in its place."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,6 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         ("tcp_sendmsg_locked",) if pages.is_absent else ("tcp_sendmsg_locked", "do_tcp_sendpages")
     )
 
-    def hooks(way: Way) -> tuple[Hook, ...]:
-        return tuple(Hook(f"transmit_{way}", "tcp_sendmsg_locked", name) for name in names)
-
     sends_pages = not facts.symbols["tcp_sendpage"].is_absent
     return (
         Candidate(
@@ -100,14 +96,27 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
             _need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
             exact=facts.preemption.spares_programs,
             limits=_trampoline_limits(facts),
-            hooks=hooks(Way.FUNCTION_EXIT),
+            hooks=tuple(
+                Hook("transmit_function_exit", "tcp_sendmsg_locked", name) for name in names
+            ),
         ),
         Candidate(
             Way.KPROBE,
-            _need(facts.kprobes, facts.btf, *(facts.symbols[name] for name in names)),
+            _need(
+                facts.kprobes,
+                facts.btf,
+                facts.tracepoints["sock:inet_sock_set_state"],
+                *(facts.symbols[name] for name in (*names, "release_sock")),
+            ),
             exact=True,
-            limits=(_MAXACTIVE_LIMIT,),
-            hooks=hooks(Way.KPROBE),
+            limits=(_CONNECTIONS_LIMIT,),
+            hooks=(
+                Hook(
+                    "transmit_kprobe",
+                    "kprobe:tcp_sendmsg_locked",
+                    ",\n".join(f"kprobe:{name}" for name in names),
+                ),
+            ),
         ),
         Candidate(
             Way.TRACEPOINT,

@@ -89,7 +89,7 @@ FUNCTIONS = ("do_tcp_sendpages", "tcp_cleanup_rbuf", "tcp_sendmsg_locked")
 # What the kernel's RPC servers pass calls and replies through; of the module sunrpc.
 RPC_FUNCTIONS = ("svc_process", "svc_send")
 # Kernel symbols whose presence tells how the kernel sends, and what can be hooked.
-SYMBOLS = (*FUNCTIONS, "tcp_sendpage", *RPC_FUNCTIONS)
+SYMBOLS = (*FUNCTIONS, "release_sock", "tcp_sendpage", *RPC_FUNCTIONS)
 TRACEPOINTS = ("sock:inet_sock_set_state", "sock:sock_recv_length", "sock:sock_send_length")
 
 

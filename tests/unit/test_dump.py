@@ -120,7 +120,7 @@ def test_lost_end_mark_does_not_mix_two_dumps() -> None:
 
 def test_unknown_records_and_maps_are_passed_over() -> None:
     unknown = ['{"type": "attached_probes", "count": 5}', '{"type": "new", "x": [1]}', "", "  "]
-    (dump,) = read([*unknown, BEGIN, TOTALS, bpf_map("@sending_sock", {"1": 5}), CLIENTS, END])
+    (dump,) = read([*unknown, BEGIN, TOTALS, bpf_map("@sent_bytes", {"1": 5}), CLIENTS, END])
     assert dump == Dump(1000, 2000, {RECEIVE: 7}, {(RECEIVE, "127.0.0.1"): 7})
 
 

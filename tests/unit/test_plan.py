@@ -31,7 +31,7 @@ def chosen(plan: Plan) -> dict[Direction, tuple[Way, bool, list[str]] | None]:
         choice.direction: (
             choice.chosen.way,
             choice.chosen.exact,
-            [hook.function for hook in choice.chosen.hooks],
+            [hook.placed_on for hook in choice.chosen.hooks],
         )
         if choice.chosen
         else None
@@ -45,7 +45,7 @@ def chosen(plan: Plan) -> dict[Direction, tuple[Way, bool, list[str]] | None]:
         (
             "debian11-5.10",
             (Way.KPROBE, True, ["tcp_cleanup_rbuf"]),
-            (Way.KPROBE, True, ["tcp_sendmsg_locked", "do_tcp_sendpages"]),
+            (Way.KPROBE, True, ["kprobe:tcp_sendmsg_locked,\nkprobe:do_tcp_sendpages"]),
         ),
         (
             "debian12-6.1",
@@ -60,7 +60,7 @@ def chosen(plan: Plan) -> dict[Direction, tuple[Way, bool, list[str]] | None]:
         (  # lazily preemptible, so function exit is not exact there
             "debian-unstable-7.2",
             (Way.KPROBE, True, ["tcp_cleanup_rbuf"]),
-            (Way.KPROBE, True, ["tcp_sendmsg_locked"]),
+            (Way.KPROBE, True, ["kprobe:tcp_sendmsg_locked"]),
         ),
         (
             "no-kprobes-6.18",
@@ -83,9 +83,9 @@ def test_kprobes_where_trampolines_are_missing() -> None:
     assert chosen(plan)[Direction.TRANSMIT] == (
         Way.KPROBE,
         True,
-        ["tcp_sendmsg_locked", "do_tcp_sendpages"],
+        ["kprobe:tcp_sendmsg_locked,\nkprobe:do_tcp_sendpages"],
     )
-    assert plan.keeps_sending_sockets
+    assert plan.keeps_connections
 
 
 @pytest.mark.parametrize("mode", [Preemption.LAZY, Preemption.FULL, Preemption.UNKNOWN])
@@ -160,7 +160,7 @@ def test_transports_beside_tcp_are_counted_when_nfsd_listens_there() -> None:
     facts = dataclasses.replace(quiet, other_nfsd_transports=("rdma 20049", "udp 2049"))
     plan = make_plan(facts, Config())
     assert plan.rpc_transports == (Transport.UDP, Transport.RDMA)
-    assert [hook.function for hook in plan.rpc_hooks] == ["svc_process", "svc_send"]
+    assert [hook.placed_on for hook in plan.rpc_hooks] == ["svc_process", "svc_send"]
     assert not plan.omissions
     assert {slot.transport for slot in plan.measured_slots} == set(Transport)
 
