@@ -32,7 +32,7 @@ test-fast: $(VENV)/installed-dev
 
 accuracy: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm/test_exact.py --kernel=$(KERNEL) --other-tools \
-		-k 'not restart and not ipv6 and not smbd_short' \
+		-k 'nfs_ipv4 or tls or short_connections and nfs or cifs or smbclient' \
 		--vm-results=benchmarks/results/accuracy $(ARGS)
 	$(VENV)/bin/python benchmarks/accuracy.py
 

@@ -130,7 +130,7 @@ class SmbClient:
         self._process = pexpect.spawn(
             command[0],
             command[1:],
-            timeout=60,
+            timeout=200,
             encoding="utf-8",
             dimensions=(24, 500),
             env={"PATH": os.environ["PATH"], "TERM": "dumb"},

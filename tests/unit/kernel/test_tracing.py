@@ -23,6 +23,7 @@ ffffffff81000000 T tcp_sendmsg
 ffffffff81000001 T tcp_sendmsg_locked
 ffffffff81000002 t tcp_cleanup_rbuf
 ffffffff81000003 r __ksymtab_do_tcp_sendpages
+ffffffffc0000000 t svc_process\t[sunrpc]
 """
 
 
@@ -90,6 +91,26 @@ def test_tracefs_that_is_not_for_us_is_unknown(
     monkeypatch.setattr(Path, "is_dir", refuse)
     assert tracing.read_tracefs(tmp_path).presence is Presence.UNKNOWN
     assert tracing.read_kprobes(tmp_path).presence is Presence.UNKNOWN
+
+
+def test_symbols_of_a_module_that_is_loaded(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"proc/kallsyms": KALLSYMS})
+    facts = tracing.read_symbols(tmp_path, ["svc_process", "svc_send"])
+    assert facts["svc_process"].is_present
+    assert facts["svc_send"] == absent("not in this kernel, as it is loaded")
+
+
+MEMBERS = ("svc_rqst", "rq_prot", "rq_deferred", "rq_addr", "rq_arg", "rq_res", "sv_name")
+
+
+def test_types_of_the_rpc_servers(tmp_path: Path) -> None:
+    """A type that is only announced has its name there, and none of its members."""
+    names = "\0".join(["", *MEMBERS, ""])
+    whole = lay_out(tmp_path / "whole", {"sys/kernel/btf/vmlinux": names})
+    assert tracing.read_rpc_types(whole).is_present
+    announced = lay_out(tmp_path / "announced", {"sys/kernel/btf/vmlinux": "\0svc_rqst\0"})
+    assert "rq_prot" in tracing.read_rpc_types(announced).reason
+    assert tracing.read_rpc_types(tmp_path).is_absent
 
 
 @pytest.mark.parametrize(

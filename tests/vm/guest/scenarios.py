@@ -4,15 +4,15 @@ import functools
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from os import kill
 from pathlib import Path
 
+from tests.live.samba import SmbClient
 from tests.vm.guest import servers
 from tests.vm.guest.clients import CLIENTS, Client, run
 from tests.vm.guest.counting import wait_for_flow
 from tests.vm.guest.measurement import Measurement, measured
-from tests.vm.guest.smb_session import SmbSession
 from tests.vm.guest.truth import Flow, read_mount_bytes
 from tests.vm.guest.workloads import WORKLOADS, do_at_once, large_file, metadata, small_files
 
@@ -213,20 +213,21 @@ def _measure_smbclient(service: str, share: str, port: int) -> None:
     protections = ("off", "sign", "encrypt")
     source = Path("/run/smbclient-source")
     run("dd", "if=/dev/urandom", f"of={source}", "bs=1M", "count=6", "status=none")
-    sessions = [
-        SmbSession(
-            client.command(
-                *("smbclient", f"//{client.server()}/{share}", "-p", str(port)),
-                *("-U", f"{servers.USER}%{servers.PASSWORD}", f"--client-protection={protection}"),
-            ),
-            [f"put {source} {client.name}", *[f"get {client.name} /dev/null"] * 2],
+    sessions = ExitStack()
+
+    def work(client: Client, protection: str) -> None:
+        command = ("smbclient", f"//{client.server()}/{share}", "-p", str(port))
+        user = ("-U", f"{servers.USER}%{servers.PASSWORD}", f"--client-protection={protection}")
+        session = sessions.enter_context(SmbClient(client.command(*command, *user)))
+        for line in (f"put {source} {client.name}", *[f"get {client.name} /dev/null"] * 2):
+            session.start(line)
+            session.finish()
+
+    with sessions, measured(f"{service} with smbclient ({', '.join(protections)}), share {share}"):
+        do_at_once(
+            functools.partial(work, client, protection)
+            for client, protection in zip(CLIENTS, protections, strict=False)
         )
-        for client, protection in zip(CLIENTS, protections, strict=False)
-    ]
-    with measured(f"{service} with smbclient ({', '.join(protections)}), share {share}"):
-        do_at_once(session.work for session in sessions)
-    for session in sessions:
-        session.end()
 
 
 def _title(work: Callable[[Path], None]) -> str:

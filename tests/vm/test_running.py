@@ -1,0 +1,81 @@
+"""What nfszbx says and notices while it runs beside the scenarios, on every kernel."""
+
+import json
+import time
+
+import pytest
+
+from tests.vm.lab import Lab
+
+pytestmark = pytest.mark.timeout(900)
+
+NFSZBX = "python3 -m nfszbx"
+SETTLE_SECONDS = 120.0
+
+
+def read_log(lab: Lab, way: str) -> str:
+    return lab.run(f"cat /run/counting/{way}.log").output
+
+
+def wait_for_log(lab: Lab, way: str, words: str) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while words not in (log := read_log(lab, way)):
+        assert time.monotonic() < deadline, log
+        time.sleep(2.0)
+
+
+def listen(lab: Lab, listener: str) -> None:
+    """Let nfsd listen; it refuses when it does already."""
+    lab.run(
+        f"echo '{listener}' >/proc/fs/nfsd/portlist || grep -q '{listener}' /proc/fs/nfsd/portlist"
+    )
+
+
+def test_servers_and_modules_that_come_later(lab: Lab) -> None:
+    """nfszbx was started before any server; it says that it waits, and when it plans anew."""
+    listen(lab, "udp 2049")
+    for way in lab.row.ways:
+        assert "no file server listens on port 445, 1445, 2049 yet; watching" in read_log(lab, way)
+        wait_for_log(lab, way, "nfsd has begun to listen on udp 2049; planning anew")
+        document = json.loads(lab.run(f"tail -n 1 /run/counting/{way}.jsonl").output)
+        assert document["health"]["not_measured"] == 0
+        assert set(document["health"]["child_restarts_total"].values()) == {0}
+
+
+def test_kernel_without_types_of_its_modules(lab: Lab) -> None:
+    """Up to 5.10 modules have none; the kernel's own are enough, and check says what counts."""
+    listen(lab, "udp 2049")
+    types = lab.run("ls /sys/kernel/btf").output.split()
+    assert ("sunrpc" in types) == (lab.row.kernel != "5.10")
+    said = lab.run(f"{NFSZBX} check").output
+    assert "nfsd   RPC messages over " in said
+    assert "Not measured" not in said
+
+
+def test_counts_agree_with_the_sockets_all_the_time(lab: Lab) -> None:
+    """The audit has found no drift, but where nfszbx says that a way is not exact."""
+    for way in lab.row.ways:
+        document = json.loads(lab.run(f"tail -n 1 /run/counting/{way}.jsonl").output)
+        assert document["health"]["audits_total"] > 0
+        if way in lab.exact_ways and way != "tracepoint":
+            assert "audit:" not in read_log(lab, way)
+
+
+def test_what_cannot_be_counted_is_said(lab: Lab) -> None:
+    """With kprobes switched off nothing is left for NFS over UDP."""
+    listen(lab, "udp 2049")
+    switch = "/sys/kernel/debug/kprobes/enabled"
+    outcome = lab.run(f"echo 0 >{switch}; {NFSZBX} check; {NFSZBX} check --json; echo 1 >{switch}")
+    assert "NFS over udp 2049: kprobes are switched off" in outcome.output
+    assert '"what": "NFS over udp 2049"' in outcome.output
+
+
+@pytest.mark.parametrize(
+    "fragment", ["receive_kprobe", "transmit_kprobe", "receive_rpc", "transmit_rpc"]
+)
+def test_fragment_by_itself(lab: Lab, fragment: str) -> None:
+    """Those that this machine's own kernel may not have the types or probes for."""
+    option = "$(bpftrace --help 2>&1 | grep -o -- --dry-run || echo -d)"
+    script = f"/src/scripts/bpftrace/{fragment}.bt"
+    said = lab.run(f"bpftrace {option} {script} 2>&1 | grep ERROR || true").output
+    assert said == ""
