@@ -68,13 +68,13 @@ class Audit:
     def __init__(self, groups: Iterable[PortGroup], directions: Iterable[Direction]) -> None:
         self._keys = list(product(groups, directions))
         self._dump: Dump | None = None
-        self._before: PortCounts | None = None
+        self._before: tuple[int, PortCounts] | None = None
         self._open: _Reading | None = None
         self._last: _Reading | None = None
 
-    def take_sockets(self, sockets: PortCounts) -> None:
-        """A reading of the sockets some time before the next dump."""
-        self._before = sockets
+    def take_sockets(self, sockets: PortCounts, boot_ns: int) -> None:
+        """A reading of the sockets that ended at ``boot_ns``, some time before the next dump."""
+        self._before = (boot_ns, sockets)
 
     def take_dump(self, dump: Dump, read_sockets: Callable[[], PortCounts]) -> list[Drift]:
         """The drift since the last audited dump, when this dump completes an audit.
@@ -82,8 +82,13 @@ class Audit:
         ``read_sockets`` is called when the sockets are needed now, right after the dump.
         """
         previous, self._dump = self._dump, dump
+        began_ns, before = self._before or (0, None)
+        self._before = None
         if previous is None or previous.begin_ns != dump.begin_ns:
-            self._before = self._open = self._last = None
+            self._open = self._last = None
+            return []
+        if previous.closed_bytes is None or dump.closed_bytes is None:
+            self._open = self._last = None
             return []
         drifts = []
         closed = self._sum_slots(dump.closed_bytes)
@@ -93,23 +98,24 @@ class Audit:
             if self._last is not None:
                 drifts = self._compare(self._last, reading)
             self._last, self._open = reading, None
-        if self._before is not None:
+        # The dump was made after its mark; a reading that ended later says nothing of it.
+        if before is not None and began_ns < dump.end_ns:
             closed_before = self._sum_slots(previous.closed_bytes)
-            before, after = self._sum_ports(self._before), self._sum_ports(read_sockets())
-            low = {key: count + closed_before[key] for key, count in before.items()}
-            self._open = _Reading(self._sum_slots(dump.total_bytes), low, after)
-            self._before = None
+            low = {key: n + closed_before[key] for key, n in self._sum_ports(before).items()}
+            high = self._sum_ports(read_sockets())
+            self._open = _Reading(self._sum_slots(dump.total_bytes), low, high)
         return drifts
 
     def _compare(self, first: _Reading, second: _Reading) -> list[Drift]:
-        return [
-            Drift(
-                *key,
-                second.counted[key] - first.counted[key],
-                Truth(max(0, second.low[key] - first.high[key]), second.high[key] - first.low[key]),
-            )
-            for key in self._keys
-        ]
+        drifts = []
+        for key in self._keys:
+            low = max(0, second.low[key] - first.high[key])
+            high = second.high[key] - first.low[key]
+            # Otherwise connections have gone unseen, with their namespace: the truth is not known.
+            if low <= high:
+                counted = second.counted[key] - first.counted[key]
+                drifts.append(Drift(*key, counted, Truth(low, high)))
+        return drifts
 
     def _sum_slots(self, counts: Mapping[Slot, int]) -> dict[_Key, int]:
         return {

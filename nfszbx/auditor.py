@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Mapping
 
-from nfszbx.audit import Audit, Drift, spread
-from nfszbx.clock import monotonic_seconds
+from nfszbx.audit import Audit, Drift, PortCounts, spread
+from nfszbx.clock import boot_ns, monotonic_seconds
 from nfszbx.dump import Dump
-from nfszbx.kernel.sockets import SocketReader
+from nfszbx.kernel.sockets import SocketReader, is_first_pid_namespace
 from nfszbx.plan import Plan
 from nfszbx.traffic import Direction, Service
 
@@ -29,8 +29,11 @@ class Auditor:
         self._audit_interval_seconds = audit_interval_seconds
         self._read_at: float | None = None
         self._audited_at = float("-inf")
-        self._is_on = bool(plan.audited)
+        self._is_on = bool(plan.audited) and is_first_pid_namespace()
+        self._failure = ""
         self._drifting: set[str] = set()
+        if plan.audited and not self._is_on:
+            _log.info("no audit: this container does not see the processes of all servers")
 
     def poll(self) -> None:
         """Read the sockets when the next dump is close and an audit is due."""
@@ -40,9 +43,11 @@ class Auditor:
         self._read_at, self._audited_at = None, now
         try:
             self._reader.find_namespaces()
-            self._audit.take_sockets(self._reader.read())
-        except OSError as error:
-            self._give_up(error)
+            sockets = self._reader.read()
+        except (OSError, RuntimeError) as error:
+            self._tell_failure(error)
+            return
+        self._audit.take_sockets(sockets, boot_ns())
 
     def take_dump(self, dump: Dump) -> Mapping[tuple[Service, Direction], float] | None:
         """The drift by service and direction, when this dump completes an audit."""
@@ -52,10 +57,10 @@ class Auditor:
         if now + self._interval_seconds >= self._audited_at + self._audit_interval_seconds:
             self._read_at = now + max(0.0, self._interval_seconds - LEAD_SECONDS)
         try:
-            drifts = self._audit.take_dump(dump, self._reader.read)
-        except OSError as error:
-            self._give_up(error)
-            return None
+            drifts = self._audit.take_dump(dump, self._read_last)
+        except (OSError, RuntimeError) as error:
+            self._tell_failure(error)
+            return {}
         for drift in drifts:
             self._report(drift)
         return spread(drifts, dump.total_bytes) if drifts else None
@@ -64,9 +69,18 @@ class Auditor:
         """Close what the reading of sockets needs."""
         self._reader.close()
 
-    def _give_up(self, error: OSError) -> None:
-        self._is_on, self._read_at = False, None
-        _log.warning("no audit: the kernel does not show its sockets (%s)", error.strerror)
+    def _read_last(self) -> PortCounts:
+        try:
+            return self._reader.read()
+        finally:
+            self._reader.close()
+
+    def _tell_failure(self, error: OSError | RuntimeError) -> None:
+        """Once for the same one; the next audit tries again."""
+        self._reader.close()
+        if str(error) != self._failure:
+            self._failure = str(error)
+            _log.warning("no audit: the kernel's sockets cannot be read: %s", error)
 
     def _report(self, drift: Drift) -> None:
         """One line when the counts of a service begin to drift, and one when they stop."""

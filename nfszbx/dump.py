@@ -35,8 +35,11 @@ class Dump:
     """By slot and IP address in its usual form; IPv4-mapped addresses are IPv4."""
     is_last: bool = False
     """The dump of a child that is ending: counting stopped some time before ``end_ns``."""
-    closed_bytes: Mapping[Slot, int] = field(default_factory=dict)
-    """What the kernel had counted on connections that have closed, for the audit; read last."""
+    closed_bytes: Mapping[Slot, int] | None = field(default_factory=dict)
+    """What the kernel had counted on connections that have closed, for the audit; read last.
+
+    None when it could not be understood: that is no reason to refuse what was counted.
+    """
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,7 @@ class DumpReader:
             {_slot(key): _count(value) for key, value in maps.get(_MAPS[0], {}).items()},
             self._read_clients(maps.get(_MAPS[1], {})),
             is_last=match[1] == "last",
-            closed_bytes={
-                _slot(key): _count(value) for key, value in maps.get(_MAPS[2], {}).items()
-            },
+            closed_bytes=_read_closed(maps.get(_MAPS[2], {})),
         )
 
     def _read_map(self, data: Mapping[str, object]) -> None:
@@ -129,6 +130,13 @@ class DumpReader:
             # Two keys for one address are possible only for ::ffff:0:0/96 as seen by other scripts.
             clients[client] = clients.get(client, 0) + _count(value)
         return clients
+
+
+def _read_closed(content: Mapping[str, object]) -> dict[Slot, int] | None:
+    try:
+        return {_slot(key): _count(value) for key, value in content.items()}
+    except DumpError:
+        return None
 
 
 @lru_cache(maxsize=65536)

@@ -97,11 +97,16 @@ class Pipeline:
     def take_end(self, reason: str) -> None:
         """A child has ended unasked."""
         self._restarts[reason] += 1
+        self.take_stop()
+
+    def take_stop(self) -> None:
+        """A child has ended, asked or not."""
         self._missed_runs_of_ended = self._missed_runs or 0
+        self._drift = {}
 
     def take_drift(self, drift: Mapping[tuple[Service, Direction], float]) -> None:
-        """An audit has ended."""
-        self._audits += 1
+        """An audit has ended; without any drift when it could not be carried through."""
+        self._audits += bool(drift)
         self._drift = dict(drift)
 
     def take_missed_runs(self, missed_runs: int | None) -> None:

@@ -4,6 +4,7 @@ The layouts are those of ``include/uapi/linux/inet_diag.h`` and ``tcp.h``.
 """
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -39,6 +40,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 _COUNTERS = struct.Struct("=120xQQ")
 """Of ``tcp_info``: bytes_acked, bytes_received (Linux kernel commits 0df48c26d841 and bdd1f9edacb5,
 both in v4.1)."""
+_PROC_PID_INIT_INO = 0xEFFFFFFC
 _CLONE_NEWNET = 0x40000000
 _BUFFER_BYTES = 1 << 17
 
@@ -52,7 +54,7 @@ class SocketReader:
 
     def __init__(self, ports: Iterable[int]) -> None:
         self._ports = tuple(ports)
-        self._namespaces: dict[int, socket.socket] = {}
+        self._namespaces: list[socket.socket] = []
 
     def read(self) -> dict[int, dict[Direction, int]]:
         """Bytes that applications have read from, and written to, all connections there are.
@@ -60,7 +62,7 @@ class SocketReader:
         By local port. Raises OSError where the kernel has no ``tcp_diag``.
         """
         totals = {port: dict.fromkeys(Direction, 0) for port in self._ports}
-        for netlink in self._namespaces.values():
+        for netlink in self._namespaces:
             for port, total in totals.items():
                 for received, sent in _read_connections(netlink, port):
                     total[Direction.RECEIVE] += received
@@ -68,28 +70,33 @@ class SocketReader:
         return totals
 
     def find_namespaces(self) -> None:
-        """Look for namespaces with a server of these ports; those once found are kept.
+        """Look for namespaces with a server of these ports; only listeners are cheap to look for.
 
-        Raises OSError like :meth:`read`.
+        Raises OSError like :meth:`read`, and when a namespace cannot be entered.
         """
-        found = dict(_list_namespaces())
-        for inode in self._namespaces.keys() - found.keys():
-            self._namespaces.pop(inode).close()
-        for inode, path in found.items():
-            if inode not in self._namespaces:
-                netlink = _open_netlink(path)
-                if netlink is None:
-                    continue
-                if any(_has_listener(netlink, port) for port in self._ports):
-                    self._namespaces[inode] = netlink
-                else:
-                    netlink.close()
+        self.close()
+        for path in dict(_list_namespaces()).values():
+            netlink = _open_netlink(path)
+            if netlink is not None:
+                self._namespaces.append(netlink)
+                if not any(_has_listener(netlink, port) for port in self._ports):
+                    self._namespaces.pop().close()
 
     def close(self) -> None:
-        """Close the netlink sockets."""
-        for netlink in self._namespaces.values():
-            netlink.close()
-        self._namespaces.clear()
+        """Leave the namespaces: a netlink socket in one would keep it when it has ended."""
+        while self._namespaces:
+            self._namespaces.pop().close()
+
+
+def is_first_pid_namespace() -> bool:
+    """Does ``/proc`` show the processes of the whole machine?
+
+    The first namespace has a number of its own: PROC_PID_INIT_INO, ``include/linux/proc_ns.h``.
+    """
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == _PROC_PID_INIT_INO
+    except OSError:
+        return False
 
 
 def _list_namespaces() -> Iterator[tuple[int, Path]]:
@@ -112,23 +119,28 @@ def _identify(path: Path) -> Iterator[tuple[int, Path]]:
 
 def _open_netlink(namespace: Path) -> socket.socket | None:
     """A netlink socket that belongs to a namespace; None when the namespace is gone."""
-    opened: list[socket.socket] = []
+    opened: list[socket.socket | OSError] = []
 
     def enter() -> None:
         # A thread of its own moves; it ends there, and the others stay where they are.
         try:
             with namespace.open() as file:
-                if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET) == 0:
-                    opened.append(
-                        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
-                    )
-        except OSError:
-            return
+                if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET) != 0:
+                    number = ctypes.get_errno()
+                    raise OSError(number, f"{namespace}: {os.strerror(number)}")  # noqa: TRY301
+            opened.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG))
+        except OSError as error:
+            opened.append(error)
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    return opened[0] if opened else None
+    (result,) = opened
+    if isinstance(result, socket.socket):
+        return result
+    if result.errno in (errno.ENOENT, errno.ESRCH):
+        return None
+    raise result
 
 
 def _has_listener(netlink: socket.socket, port: int) -> bool:
@@ -146,7 +158,8 @@ def _read_connections(netlink: socket.socket, port: int) -> Iterator[tuple[int, 
         if counters is not None:
             acknowledged, received = counters
             yield (
-                received - receive_queue - (state in _RECEIVED_FIN),
+                # An unread FIN is a part of the queue.
+                received - receive_queue - (state in _RECEIVED_FIN and receive_queue == 0),
                 acknowledged + send_queue - (state in _SENT_FIN),
             )
 
@@ -180,10 +193,10 @@ def _receive(netlink: socket.socket) -> Iterator[memoryview]:
         offset = 0
         while offset + _HEADER.size <= len(data):
             size, kind, _, _, _ = _HEADER.unpack_from(data, offset)
-            if kind == _NLMSG_DONE:
-                return
-            if kind == _NLMSG_ERROR:
+            if kind in (_NLMSG_DONE, _NLMSG_ERROR):
                 (number,) = struct.unpack_from("=i", data, offset + _HEADER.size)
-                raise OSError(-number, f"sock_diag: {os.strerror(-number)}")
+                if number < 0:
+                    raise OSError(-number, f"sock_diag: {os.strerror(-number)}")
+                return
             yield data[offset + _HEADER.size : offset + size]
             offset += (size + 3) & ~3

@@ -1,5 +1,6 @@
 """The audit: right counts never drift, whatever flows around the readings; wrong ones do."""
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -73,7 +74,7 @@ def test_exact_counts_never_drift(events: list[tuple[str, int, int]]) -> None:
         elif what == "close":
             kernel.close(connection)
         elif what == "sockets":
-            audit.take_sockets(kernel.read_sockets())
+            audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
         else:
             for drift in audit.take_dump(kernel.dump(), kernel.read_sockets):
                 assert drift.bytes == 0
@@ -86,7 +87,7 @@ def test_what_was_missed_is_told(missing_percent: int, count: int) -> None:
     drifts: list[Drift] = []
     for number in range(3):
         audit.take_dump(kernel.dump(), kernel.read_sockets)
-        audit.take_sockets(kernel.read_sockets())
+        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
         audit.take_dump(kernel.dump(), kernel.read_sockets)
         drifts = audit.take_dump(kernel.dump(), kernel.read_sockets)
         kernel.flow(number, count)
@@ -105,9 +106,38 @@ def test_what_was_invented_is_told() -> None:
 def test_a_new_child_begins_a_new_audit() -> None:
     kernel, audit = Kernel(), make_audit()
     for begin_ns in (1, 1, 1, 2, 2, 2, 3, 3, 3):
-        audit.take_sockets(kernel.read_sockets())
+        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
         kernel.flow(1, 1000)
         assert audit.take_dump(kernel.dump(begin_ns), kernel.read_sockets) == []
+
+
+def test_reading_that_ended_after_the_mark_of_the_dump_is_not_used() -> None:
+    kernel, audit = Kernel(), make_audit()
+    for _ in range(9):
+        audit.take_sockets(kernel.read_sockets(), kernel.time_ns + 10)
+        kernel.flow(1, 1000)
+        assert audit.take_dump(kernel.dump(), kernel.read_sockets) == []
+
+
+def test_connections_that_vanish_leave_the_truth_unknown() -> None:
+    """A namespace has ended, and the kernel has not closed its connections yet."""
+    kernel, audit = Kernel(), make_audit()
+    kernel.flow(2, 10**12)
+    for number in range(6):
+        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
+        if number == 2:
+            del kernel.live[2]
+        kernel.flow(1, 1000)
+        for drift in audit.take_dump(kernel.dump(), kernel.read_sockets):
+            assert drift.bytes == 0
+
+
+def test_closed_connections_that_cannot_be_read_stop_the_audit_only() -> None:
+    kernel, audit = Kernel(), make_audit()
+    for _ in range(6):
+        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
+        dump = dataclasses.replace(kernel.dump(), closed_bytes=None)
+        assert audit.take_dump(dump, kernel.read_sockets) == []
 
 
 def test_sockets_are_read_only_for_a_dump_that_is_audited() -> None:

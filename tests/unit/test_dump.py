@@ -148,7 +148,6 @@ def test_damaged_line(line: str) -> None:
     ("name", "content"),
     [
         ("@total_bytes", {"11": 1}),
-        ("@closed_bytes", {"11": 1}),
         ("@total_bytes", {"0": 1}),
         ("@total_bytes", {"x": 1}),
         ("@total_bytes", {"3": -1}),
@@ -168,6 +167,13 @@ def test_damaged_content(name: str, content: object) -> None:
     reader.read_line(bpf_map(name, content))
     with pytest.raises(DumpError):
         reader.read_line(END)
+
+
+@pytest.mark.parametrize("content", [{"11": 1}, {"1": -1}, {"1": None}])
+def test_damaged_counters_of_the_audit_refuse_no_dump(content: object) -> None:
+    (dump,) = read([BEGIN, TOTALS, CLIENTS, bpf_map("@closed_bytes", content), END])
+    assert dump.closed_bytes is None
+    assert dump.total_bytes
 
 
 JSON = st.recursive(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.vm.guest import servers
 from tests.vm.guest.clients import make_clients
-from tests.vm.guest.counting import start_ways
+from tests.vm.guest.counting import list_drifts, start_ways
 from tests.vm.guest.other_tools import start_other_tools
 from tests.vm.guest.scenarios import SCENARIOS
 
@@ -26,6 +26,9 @@ def main() -> None:
             start_ways(ways)
         case ["compare"]:
             print("other tools: " + " ".join(start_other_tools()))
+        case ["drifts", way]:
+            audits, drifts = list_drifts(way)
+            print(f"{audits} audits, drifts: {'; '.join(drifts) or 'none'}")
         case ["serve", *names]:
             for name in names:
                 SERVERS[name]()

@@ -88,6 +88,19 @@ def start_ways(names: list[str]) -> None:
         Way(name).wait_for_document(0.0, START_TIMEOUT_SECONDS)
 
 
+def list_drifts(name: str) -> tuple[int, list[str]]:
+    """The audits that an nfszbx has made, and what drift they have found, each kind once."""
+    audits, drifts = 0, {}
+    for line in Way(name).documents.read_text().splitlines()[:-1]:
+        health = json.loads(line)["health"]
+        audits = health["audits_total"]
+        for service, directions in health.get("drift_ratio", {}).items():
+            for direction, ratio in directions.items():
+                if ratio:
+                    drifts[f"{service} {direction} {ratio:+}"] = None
+    return audits, list(drifts)
+
+
 def wait_for_flow(name: str) -> None:
     """Until every nfszbx measures it: it has a total, be it zero, and the interval is whole."""
     for way in started_ways():

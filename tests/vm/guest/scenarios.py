@@ -219,7 +219,8 @@ def _measure_smbclient(service: str, share: str, port: int) -> None:
         command = ("smbclient", f"//{client.server()}/{share}", "-p", str(port))
         user = ("-U", f"{servers.USER}%{servers.PASSWORD}", f"--client-protection={protection}")
         session = sessions.enter_context(SmbClient(client.command(*command, *user)))
-        for line in (f"put {source} {client.name}", *[f"get {client.name} /dev/null"] * 2):
+        name = f"{client.name}.data"
+        for line in (f"put {source} {name}", *[f"get {name} /dev/null"] * 2):
             session.start(line)
             session.finish()
 
