@@ -13,8 +13,8 @@ from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
 from nfszbx.kernel.facts import KernelFacts
 from nfszbx.pipeline import Pipeline
-from nfszbx.plan import Plan
-from nfszbx.script import Script, render_script
+from nfszbx.plan import Plan, leave_out_rpc
+from nfszbx.script import render_script
 from nfszbx.sinks.base import Sink
 from nfszbx.sinks.console import make_console_sink
 from nfszbx.sinks.prometheus import PrometheusSink
@@ -60,8 +60,8 @@ class Daemon:
     ) -> None:
         self._program = facts.bpftrace.path
         self._script = render_script(plan)
-        self._last_good: tuple[Script, Plan] | None = None
-        """What to go back to, until the script that was changed to has delivered."""
+        self._on_trial = False
+        """Until the script that was changed to has delivered a dump."""
         self._watch = TransportWatch(config, facts)
         self._interval_seconds = config.interval_seconds
         self._pipeline = Pipeline(plan, config.max_clients, EndReason)
@@ -110,14 +110,15 @@ class Daemon:
         if isinstance(event, Line):
             if self._pipeline.take_line(event.text, unix_seconds(), boot_ns()):
                 self._supervisor.note_dump()
-                self._last_good = None
+                self._on_trial = False
                 if self._supervisor.pid is not None:
                     self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
                 self._audit()
                 self._publish(measured=True)
         elif isinstance(event, Ended):
             self._pipeline.take_end(event.reason)
-            self._go_back()
+            if self._on_trial:
+                self._go_back()
             again = f"starting again in {event.back_off_seconds:.0f} s"
             _log.warning("bpftrace ended (%s): %s; %s", event.reason, event.detail, again)
         elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
@@ -131,22 +132,17 @@ class Daemon:
         log_omissions(plan)
         script = render_script(plan)
         if script != self._script or plan.rpc_hooks:  # their module may have been loaded anew
-            self._last_good = self._last_good or (self._script, self._pipeline.plan)
-            self._change_script(script)
+            for event in self._supervisor.stop():
+                self._take(event)
+            self._pipeline.take_stop()
+            self._script, self._on_trial = script, True
         self._pipeline.plan = plan
 
-    def _change_script(self, script: Script) -> None:
-        self._script = script
-        for event in self._supervisor.stop():
-            self._take(event)
-        self._pipeline.take_stop()
-
     def _go_back(self) -> None:
-        """To the script that has worked, when the one after it ends before its first dump."""
-        if self._last_good is not None:
-            self._script, self._pipeline.plan = self._last_good
-            self._last_good = None
-            _log.warning("the new script does not work; going on with the one before")
+        """When the script that was changed to has ended before its first dump."""
+        plan = leave_out_rpc(self._pipeline.plan)
+        log_omissions(plan)
+        self._script, self._pipeline.plan, self._on_trial = render_script(plan), plan, False
 
     def _audit(self) -> None:
         drift = self._auditor.take_dump(self._pipeline.dump) if self._pipeline.dump else None

@@ -1,7 +1,7 @@
 """Chooses, from facts and configuration, how each direction is counted; says what is left out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nfszbx.config import Config, Way
@@ -135,6 +135,15 @@ def make_plan(facts: KernelFacts, config: Config) -> Plan:
         facts.bpftrace.version,
         facts.bpftrace.finds_btf,
     )
+
+
+def leave_out_rpc(plan: Plan) -> Plan:
+    """The plan for a machine on which the hooks of RPC messages turned out not to work."""
+    left_out = [
+        Omission(f"NFS over {transport}", "its probes cannot be attached", "mount with proto=tcp")
+        for transport in plan.rpc_transports
+    ]
+    return replace(plan, rpc_transports=(), rpc_hooks=(), omissions=(*plan.omissions, *left_out))
 
 
 def _choose(direction: Direction, facts: KernelFacts, config: Config) -> Choice:

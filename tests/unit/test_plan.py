@@ -16,7 +16,8 @@ from nfszbx.kernel.facts import (
     facts_from_json,
     unknown,
 )
-from nfszbx.plan import Plan, PortGroup, make_plan
+from nfszbx.plan import Plan, PortGroup, leave_out_rpc, make_plan
+from nfszbx.script import render_script
 from nfszbx.traffic import Direction, Service, Transport
 
 FACTS = Path(__file__).parents[1] / "fixtures" / "facts"
@@ -163,6 +164,16 @@ def test_transports_beside_tcp_are_counted_when_nfsd_listens_there() -> None:
     assert [hook.placed_on for hook in plan.rpc_hooks] == ["svc_process", "svc_send"]
     assert not plan.omissions
     assert {slot.transport for slot in plan.measured_slots} == set(Transport)
+
+
+def test_rpc_hooks_that_do_not_work_are_left_out_and_said() -> None:
+    quiet = recorded("debian12-6.1")
+    listening = dataclasses.replace(quiet, other_nfsd_transports=("rdma 20049",))
+    plan = leave_out_rpc(make_plan(listening, Config()))
+    assert render_script(plan) == render_script(make_plan(quiet, Config()))
+    (omission,) = plan.omissions
+    assert omission.what == "NFS over rdma"
+    assert {slot.transport for slot in plan.measured_slots} == {Transport.TCP}
 
 
 @pytest.mark.parametrize(

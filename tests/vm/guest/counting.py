@@ -90,7 +90,8 @@ def start_ways(names: list[str]) -> None:
 
 def list_drifts(name: str) -> tuple[int, list[str]]:
     """The audits that an nfszbx has made, and what drift they have found, each kind once."""
-    audits, drifts = 0, {}
+    audits = 0
+    drifts: dict[str, None] = {}
     for line in Way(name).documents.read_text().splitlines()[:-1]:
         health = json.loads(line)["health"]
         audits = health["audits_total"]
