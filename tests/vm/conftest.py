@@ -41,16 +41,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("lab", rows, ids=names, indirect=True, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One row after the other, so that each needs one machine."""
-    kernels = list(ROWS)
+    """One row after the other, so that each needs one machine, and in the order of the files."""
+    kernels, scenarios = list(ROWS), list(SCENARIOS)
 
-    def find_row(item: pytest.Item) -> int:
+    def find_place(item: pytest.Item) -> tuple[int, str, int, int]:
         callspec = getattr(item, "callspec", None)
-        row = callspec.params.get("lab") if callspec else None
-        return kernels.index(row.kernel) if row else -1
+        parameters = callspec.params if callspec else {}
+        if "lab" not in parameters:
+            return -1, "", 0, 0
+        path, line, _ = item.location
+        scenario = parameters.get("scenario")
+        rank = scenarios.index(scenario) if scenario else 0
+        return kernels.index(parameters["lab"].kernel), path, line or 0, rank
 
-    items.sort(key=find_row)
+    items.sort(key=find_place)
 
 
 @pytest.fixture(scope="session")
