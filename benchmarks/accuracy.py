@@ -64,7 +64,8 @@ def _render_cell(rows: list[dict[str, Any]], counter: str) -> str:
 
 def _render_error(rows: list[dict[str, Any]], counter: str, direction: str) -> str:
     """``0`` is no byte of difference; the sign is that of the sum."""
-    rows = [row for row in rows if row["direction"] == direction]
+    # The other tools do not tell services apart: theirs are the bytes of the one that had traffic.
+    rows = [row for row in rows if row["direction"] == direction and row["kernel_bytes"]]
     differences = [row["counted_bytes"][counter] - row["kernel_bytes"] for row in rows]
     if not any(differences):
         return "0"

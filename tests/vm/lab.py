@@ -64,7 +64,8 @@ class Lab:
     def _start(self) -> Machine:
         if len(self.lost) >= MAX_LOST:
             raise MachineLostError(f"the machine was lost {MAX_LOST} times; given up")
-        services = [name for name in ("nfsd", "smbd", "ksmbd") if name not in self.row.lacks]
+        has_ksmbd = "ksmbd_smbclient" not in self.row.lacks
+        services = ["nfsd", "smbd", *(["ksmbd"] if has_ksmbd else [])]
         with ExitStack() as stack:
             machine = stack.enter_context(Machine(get_image(self.row)))
             # The counters first: then every server, and every module, comes after nfszbx.

@@ -22,7 +22,7 @@ class Row:
 
 
 _NO_TLS = {"nfs_tls": "nfsd knows xprtsec=tls since Linux 6.4, and this suite has no ktls-utils"}
-_KSMBD = ("ksmbd", "ksmbd_cifs", "ksmbd_smbclient")
+_KSMBD = ("ksmbd_cifs", "ksmbd_smbclient")
 
 MATRIX = (
     Row(

@@ -42,7 +42,10 @@ def start_other_tools() -> list[str]:
                 raise RuntimeError(f"{name} does not start")
             time.sleep(0.5)
     time.sleep(5.0)  # bpftrace up to 0.23 says that it has attached before it does
-    return [name for name, (process, _) in processes.items() if process.poll() is None]
+    for name, (process, _) in processes.items():
+        if process.poll() is not None:
+            _output(name).unlink()
+    return [path.stem for path in sorted(FOLDER.glob("*.other"))]
 
 
 def other_tools_run() -> bool:
@@ -68,9 +71,15 @@ def _start(name: str, command: list[str]) -> "subprocess.Popen[bytes]":
             stdout=output,
             stderr=errors,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **_name_types()},
             start_new_session=True,
         )
+
+
+def _name_types() -> dict[str, str]:
+    """Where modules have no types, bpftrace 0.17 must be told where the kernel's are."""
+    names = [path.name for path in Path("/sys/kernel/btf").iterdir()]
+    return {"BPFTRACE_BTF": "/sys/kernel/btf/vmlinux"} if names == ["vmlinux"] else {}
 
 
 def _read_prints(text: str, *, cumulative: bool) -> Counter[Flow]:

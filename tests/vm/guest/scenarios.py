@@ -213,7 +213,10 @@ def _measure_smbclient(service: str, share: str, port: int) -> None:
     protections = ("off", "sign", "encrypt")
     source = Path("/run/smbclient-source")
     run("dd", "if=/dev/urandom", f"of={source}", "bs=1M", "count=6", "status=none")
+    released = Path("/run/smbclient-released")
+    released.unlink(missing_ok=True)
     sessions = ExitStack()
+    sessions.callback(released.touch)
 
     def work(client: Client, protection: str) -> None:
         command = ("smbclient", f"//{client.server()}/{share}", "-p", str(port))
@@ -223,6 +226,8 @@ def _measure_smbclient(service: str, share: str, port: int) -> None:
         for line in (f"put {source} {name}", *[f"get {name} /dev/null"] * 2):
             session.start(line)
             session.finish()
+        # At its prompt smbclient would ask for signs of life while the counters are compared.
+        session.start(f"!until [ -e {released} ]; do sleep 0.2; done")
 
     with sessions, measured(f"{service} with smbclient ({', '.join(protections)}), share {share}"):
         do_at_once(

@@ -62,8 +62,10 @@ def start_nfsd(threads: int = 8) -> None:
 
 
 def listen(transport: str, port: int) -> None:
-    """Let nfsd, while it runs, listen on one more transport."""
-    Path("/proc/fs/nfsd/portlist").write_text(f"{transport} {port}")
+    """Let nfsd, while it runs, listen on one more transport, unless it does."""
+    listeners = Path("/proc/fs/nfsd/portlist")
+    if f"{transport} {port}" not in listeners.read_text().splitlines():
+        listeners.write_text(f"{transport} {port}")
 
 
 def start_rdma() -> None:
