@@ -2,7 +2,6 @@
 
 import json
 
-from benchmarks.accuracy import PAGE, render_page
 from tests.vm.results import describe, read_measurements
 
 ROW = {"service": "nfsd", "client": "10.9.1.2", "direction": "receive", "kernel_bytes": 1000}
@@ -29,8 +28,3 @@ def test_one_byte_is_a_difference_that_names_its_row() -> None:
     ]
     assert "differences: 2" in describe("6.12", [measurement], ["kprobe", "tracepoint"])
     assert "differences: 1" in describe("6.12", [measurement], ["tracepoint"])
-
-
-def test_page_is_made_of_the_results() -> None:
-    """Run ``python benchmarks/accuracy.py`` after new results."""
-    assert PAGE.read_text(encoding="utf-8") == render_page()
