@@ -23,8 +23,8 @@ SAMPLES = Samples(
     1_790_000_000.5,
     complete=True,
     samples=(
-        Sample(catalog.RECEIVE_BYTES, ("smbd",), 12),
-        Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", "::1"), 12),
+        Sample(catalog.RECEIVE_BYTES, ("smbd", "tcp"), 12),
+        Sample(catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", "::1"), 12),
         Sample(catalog.CHILD_UP, (), 1),
     ),
 )
@@ -46,7 +46,13 @@ def test_documents_arrive_with_their_own_time(zabbix: ZabbixServer) -> None:
         "services": {"smbd": {"receive_bytes_total": 12}},
         "health": {"child_up": 1},
     }
-    row = {"id": "smbd ::1", "service": "smbd", "client": "::1", "receive_bytes_total": 12}
+    row = {
+        "id": "smbd ::1",
+        "service": "smbd",
+        "transport": "tcp",
+        "client": "::1",
+        "receive_bytes_total": 12,
+    }
     assert json.loads(clients.value)["clients"] == [row]
 
 
