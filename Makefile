@@ -1,8 +1,8 @@
 # What users and developers do with nfszbx, as root on Debian 12 or later.
 #   make run    install what is missing and measure this machine
 #   make demo   the same, with a throw-away Samba server and clients that move data
-#   make test   install what the tests need, check the code and run them all (about 45 minutes)
-#   make test-vm [KERNEL=6.12]   only those in virtual machines, on every kernel or on one
+#   make test   install what the tests need, check the code and run them all but those in virtual machines
+#   make test-vm [KERNEL=6.12]   those in virtual machines, on every kernel or on one
 #   make vm KERNEL=6.12          a shell in such a machine
 #   make accuracy                measure nfszbx and other tools on every kernel, for docs/accuracy.md
 # ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
@@ -24,8 +24,8 @@ run: root run-packages tracefs $(VENV)/installed
 demo: root demo-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/python -m tests.live.demo $(ARGS)
 
-test: root test-packages vm-packages tracefs lint
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: root test-packages tracefs lint
+	$(VENV)/bin/python -m pytest --ignore tests/vm $(ARGS)
 
 test-fast: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/unit $(ARGS)
