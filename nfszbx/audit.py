@@ -82,12 +82,14 @@ class Audit:
         ``read_sockets`` is called when the sockets are needed now, right after the dump.
         """
         previous, self._dump = self._dump, dump
-        began_ns, before = self._before or (0, None)
+        read_ns, before = self._before or (0, None)
         self._before = None
-        if previous is None or previous.begin_ns != dump.begin_ns:
-            self._open = self._last = None
-            return []
-        if previous.closed_bytes is None or dump.closed_bytes is None:
+        if (
+            previous is None
+            or previous.begin_ns != dump.begin_ns
+            or previous.closed_bytes is None
+            or dump.closed_bytes is None
+        ):
             self._open = self._last = None
             return []
         drifts = []
@@ -99,7 +101,7 @@ class Audit:
                 drifts = self._compare(self._last, reading)
             self._last, self._open = reading, None
         # The dump was made after its mark; a reading that ended later says nothing of it.
-        if before is not None and began_ns < dump.end_ns:
+        if before is not None and read_ns < dump.end_ns:
             closed_before = self._sum_slots(previous.closed_bytes)
             low = {key: n + closed_before[key] for key, n in self._sum_ports(before).items()}
             high = self._sum_ports(read_sockets())

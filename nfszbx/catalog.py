@@ -35,53 +35,56 @@ class Metric:
         return self.name.removeprefix(NAMESPACE).removeprefix("client_")
 
 
+FLOW_LABELS = ("service", "transport")
+CLIENT_LABELS = (*FLOW_LABELS, "client")
+
 RECEIVE_BYTES = Metric(
     "nfszbx_receive_bytes_total",
     Kind.COUNTER,
     "Bytes that the service received from all clients.",
-    ("service", "transport"),
+    FLOW_LABELS,
 )
 TRANSMIT_BYTES = Metric(
     "nfszbx_transmit_bytes_total",
     Kind.COUNTER,
     "Bytes that the service sent to all clients.",
-    ("service", "transport"),
+    FLOW_LABELS,
 )
 RECEIVE_RATE = Metric(
     "nfszbx_receive_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service received from all clients.",
-    ("service", "transport"),
+    FLOW_LABELS,
 )
 TRANSMIT_RATE = Metric(
     "nfszbx_transmit_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service sent to all clients.",
-    ("service", "transport"),
+    FLOW_LABELS,
 )
 CLIENT_RECEIVE_BYTES = Metric(
     "nfszbx_client_receive_bytes_total",
     Kind.COUNTER,
     "Bytes that the service received from one client; 'other' is all clients without a row.",
-    ("service", "transport", "client"),
+    CLIENT_LABELS,
 )
 CLIENT_TRANSMIT_BYTES = Metric(
     "nfszbx_client_transmit_bytes_total",
     Kind.COUNTER,
     "Bytes that the service sent to one client; 'other' is all clients without a row.",
-    ("service", "transport", "client"),
+    CLIENT_LABELS,
 )
 CLIENT_RECEIVE_RATE = Metric(
     "nfszbx_client_receive_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service received from one client.",
-    ("service", "transport", "client"),
+    CLIENT_LABELS,
 )
 CLIENT_TRANSMIT_RATE = Metric(
     "nfszbx_client_transmit_bytes_per_second",
     Kind.RATE,
     "Bytes per second that the service sent to one client.",
-    ("service", "transport", "client"),
+    CLIENT_LABELS,
 )
 
 BUILD_INFO = Metric(

@@ -5,6 +5,7 @@ Built from the catalogue's labels alone: a new metric finds its place by itself.
 
 from typing import Any
 
+from nfszbx.catalog import CLIENT_LABELS, FLOW_LABELS
 from nfszbx.samples import Sample, Samples
 from nfszbx.traffic import Flow, Service, Transport
 
@@ -16,9 +17,9 @@ def make_document(samples: Samples) -> dict[str, Any]:
     health: dict[str, Any] = {}
     for sample in samples.samples:
         field = sample.metric.field
-        if sample.metric.labels == ("service", "transport"):
+        if sample.metric.labels == FLOW_LABELS:
             services.setdefault(_name_flow(*sample.labels), {})[field] = _number(sample)
-        elif sample.metric.labels == ("service", "transport", "client"):
+        elif sample.metric.labels == CLIENT_LABELS:
             service, transport, client = sample.labels
             empty = {
                 "id": f"{_name_flow(service, transport)} {client}",

@@ -127,7 +127,7 @@ def make_plan(facts: KernelFacts, config: Config) -> Plan:
         _choose_audited(facts, config, services),
         transports,
         hooks,
-        tuple(_find_omissions(facts, config, choices)),
+        tuple(_find_omissions(facts, config, choices, transports)),
         tuple(_find_obstacles(facts, config, choices)),
         facts.byte_order,
         config.interval_seconds,
@@ -194,7 +194,10 @@ def _choose_audited(
 
 
 def _find_omissions(
-    facts: KernelFacts, config: Config, choices: tuple[Choice, ...]
+    facts: KernelFacts,
+    config: Config,
+    choices: tuple[Choice, ...],
+    rpc_transports: tuple[Transport, ...],
 ) -> Iterator[Omission]:
     remedy = "use a newer kernel" if config.way == "auto" else "set way to auto"
     for choice in choices:
@@ -207,9 +210,8 @@ def _find_omissions(
             yield Omission(what, "; ".join(reasons), remedy)
         elif not choice.chosen.exact:
             yield Omission(f"a part of the {what}", choice.chosen.limits[-1], remedy)
-    measured, _ = _choose_rpc(facts, config)
     for listener in facts.other_nfsd_transports:
-        if config.services.nfsd.enabled and listener.partition(" ")[0] not in measured:
+        if config.services.nfsd.enabled and listener.partition(" ")[0] not in rpc_transports:
             reason = judge_rpc(facts)[0].reason or "it is not known how to count it"
             yield Omission(f"NFS over {listener}", reason, "mount with proto=tcp")
 

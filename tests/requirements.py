@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,17 @@ import pytest
 
 def require(*programs: str) -> None:
     """Skip the test, or fail it in CI, unless it runs as root and has these programs."""
-    missing = [name for name in programs if not shutil.which(name)]
+    missing = []
     if os.geteuid() != 0:
         missing.append("root")
     if not Path("/sys/kernel/tracing/events/sock").is_dir():
         missing.append("tracefs with the sock tracepoints")
+    require_programs(*programs, missing=missing)
+
+
+def require_programs(*programs: str, missing: Iterable[str] = ()) -> None:
+    """Skip the test, or fail it in CI, when one of these is not installed, or else is missing."""
+    missing = [*missing, *(name for name in programs if not shutil.which(name))]
     if missing and os.environ.get("CI"):
         pytest.fail(f"CI must have: {', '.join(missing)}")
     if missing:

@@ -12,11 +12,12 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Self
 
 import pexpect
+
+from tests.socket_counters import name_client, read_counters
 
 SHARE = "share"
 # Server address -> the address from which a client reaches it.
@@ -164,10 +165,7 @@ def parse_socket_bytes(output: str) -> Counter[tuple[str, str]]:
     """``bytes_received`` and ``bytes_acked`` of ``ss -tinHO``, summed by client and direction."""
     counts: Counter[tuple[str, str]] = Counter()
     for line in output.splitlines():
-        peer = ip_address(line.split()[4].rpartition(":")[0].strip("[]").partition("%")[0])
-        if isinstance(peer, IPv6Address) and peer.ipv4_mapped:
-            peer = peer.ipv4_mapped
-        for direction, name in (("receive", "bytes_received"), ("transmit", "bytes_acked")):
-            match = re.search(rf"\b{name}:(\d+)", line)
-            counts[str(peer), direction] += int(match[1]) if match else 0
+        client = name_client(line.split()[4].rpartition(":")[0])
+        for direction, count in read_counters(line).items():
+            counts[client, direction] += count
     return counts

@@ -1,14 +1,13 @@
 """Starts the machines of the rows that were asked for, and tells at the end what was compared."""
 
 import json
-import os
-import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from tests.requirements import require_programs
 from tests.vm.guest.scenarios import SCENARIOS
 from tests.vm.image import ImageBuildError
 from tests.vm.lab import Lab
@@ -62,11 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A row of the matrix. Without what it takes: skipped at a desk, failed in CI."""
-    missing = [name for name in PROGRAMS if not shutil.which(name)]
-    if missing and os.environ.get("CI"):
-        pytest.fail(f"CI must have: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
+    require_programs(*PROGRAMS)
     row: Row = request.param
     lab = Lab(row, request.config.getoption("--other-tools"))
     _labs.append(lab)

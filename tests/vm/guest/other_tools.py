@@ -1,6 +1,5 @@
 """Other tools that count the same traffic, for the comparison in ``docs/accuracy.md``."""
 
-import ipaddress
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.socket_counters import name_client
 from tests.vm.guest.counting import FOLDER
 from tests.vm.guest.servers import SERVICES
 from tests.vm.guest.truth import Flow
@@ -91,7 +91,7 @@ def _read_prints(text: str, *, cumulative: bool) -> Counter[Flow]:
             continue
         for name, values in record["data"].items():
             for address, value in values.items():
-                flow = Flow(ANY_SERVICE, _name_client(address), name.removeprefix("@"))
+                flow = Flow(ANY_SERVICE, name_client(address), name.removeprefix("@"))
                 counts[flow] = int(value) if cumulative else counts[flow] + int(value)
     return counts
 
@@ -108,16 +108,10 @@ def _read_tcptop(text: str) -> Counter[Flow]:
             continue
         local, remote, received, sent = words[-4:]
         if int(local.rpartition(":")[2]) in SERVICES:
-            client = _name_client(remote.rpartition(":")[0])
+            client = name_client(remote.rpartition(":")[0])
             counts[Flow(ANY_SERVICE, client, "receive")] += int(received) * KIBIBYTE
             counts[Flow(ANY_SERVICE, client, "transmit")] += int(sent) * KIBIBYTE
     return counts
-
-
-def _name_client(text: str) -> str:
-    address = ipaddress.ip_address(text)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
 
 
 READERS: dict[str, Callable[[str], Counter[Flow]]] = {

@@ -1,13 +1,12 @@
 """The kernel's own counters per socket, as ``ss`` prints them: the truth that nfszbx must equal."""
 
-import ipaddress
-import re
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.socket_counters import name_client, read_counters
 from tests.vm.guest.clients import run
 from tests.vm.guest.servers import SERVICES
 
@@ -42,14 +41,8 @@ def read_sockets() -> Bytes:
     for line in run("ss", "-tinHO", f"( {ports} )").splitlines():
         local, peer = line.split()[3:5]
         address, _, port = peer.rpartition(":")
-        client = ipaddress.ip_address(address.strip("[]").partition("%")[0])
-        if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped:
-            client = client.ipv4_mapped
         service = SERVICES[int(local.rpartition(":")[2])]
-        sockets[Socket(service, str(client), int(port))] = {
-            "receive": _read_counter("bytes_received", line),
-            "transmit": _read_counter("bytes_acked", line),
-        }
+        sockets[Socket(service, name_client(address), int(port))] = read_counters(line)
     return sockets
 
 
@@ -92,8 +85,3 @@ def read_mount_bytes(place: Path) -> dict[str, int]:
             counts["receive"] += int(fields[4])
             counts["transmit"] += int(fields[5])
     return counts
-
-
-def _read_counter(name: str, line: str) -> int:
-    match = re.search(rf"\b{name}:(\d+)", line)
-    return int(match[1]) if match else 0  # ss leaves out what is zero
