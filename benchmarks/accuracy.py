@@ -41,7 +41,7 @@ def _render_kernel(results: dict[str, Any]) -> Iterator[str]:
     ways = results["ways"]
     tools = [name for name in TOOLS if name in measurements[0]["rows"][0]["counted_bytes"]]
     compared = sum(row["kernel_bytes"] for m in measurements for row in m["rows"])
-    yield f"## Linux {results['versions'][0]}"
+    yield f"## Linux {results['versions'][0]}: {results['stands_for']}"
     yield ""
     versions = ", ".join(results["versions"][1:])
     yield f"{versions}. {len(measurements)} workloads, {compared:,} bytes."

@@ -26,7 +26,7 @@ _ADD_PACKAGES = _HERE / "add-packages"
 _PACKAGES = (
     *("bpftrace", "python3", "iproute2", "procps", "util-linux", "kmod", "mount", "e2fsprogs"),
     *("nfs-kernel-server", "nfs-common", "rpcbind", "samba", "smbclient", "cifs-utils", "keyutils"),
-    *("openssl", "rdma-core", "ibverbs-providers", "binutils", "bpfcc-tools", "initramfs-tools"),
+    *("openssl", "rdma-core", "ibverbs-providers", "bpfcc-tools", "initramfs-tools"),
     "zstd",
 )
 _DISK_SPARE_MEGABYTES = 1000

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from tests.vm.image import get_image
-from tests.vm.machine import Machine, MachineLostError, Outcome
+from tests.vm.machine import Machine, MachineLostError
 from tests.vm.matrix import Row
 from tests.vm.results import Measurement, read_measurements
 
@@ -38,14 +38,14 @@ class Lab:
 
     def measure(self, scenario: str) -> list[Measurement]:
         """Run a scenario beside every way of counting that the row has."""
-        found = read_measurements(self.run(f"{_GUEST} {scenario}").output)
+        found = read_measurements(self.run(f"{_GUEST} {scenario}"))
         if not found:
             raise ScenarioError(f"{scenario} has measured nothing")
         self.measurements += found
         return found
 
-    def run(self, command: str) -> Outcome:
-        """Run a command in the machine, which counts. Raises MachineLostError, ScenarioError."""
+    def run(self, command: str) -> str:
+        """What a command prints there, while it counts. Raises MachineLostError, ScenarioError."""
         try:
             if self._machine is None:
                 self._machine = self._start()
@@ -77,14 +77,14 @@ class Lab:
                 ["serve", *services],
             ):
                 _run(machine, f"{_GUEST} {' '.join(arguments)}")
-            said = _run(machine, "uname -r; bpftrace --version; smbd --version").output
+            said = _run(machine, "uname -r; bpftrace --version; smbd --version")
             self.versions = [line.replace("Version ", "Samba ") for line in said.splitlines()]
             stack.pop_all()
         return machine
 
 
-def _run(machine: Machine, command: str) -> Outcome:
+def _run(machine: Machine, command: str) -> str:
     outcome = machine.run(command, COMMAND_TIMEOUT_SECONDS)
     if outcome.status != 0:
         raise ScenarioError(f"'{command}' ended with {outcome.status}:\n{outcome.output}")
-    return outcome
+    return outcome.output

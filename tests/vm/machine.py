@@ -47,7 +47,7 @@ class Outcome:
 class Machine:
     """A running machine; a context manager that leaves nothing behind."""
 
-    def __init__(self, image: Image, *, memory: str = "3G", processors: int = 2) -> None:
+    def __init__(self, image: Image) -> None:
         self._folder = TemporaryDirectory(prefix="nfszbx-vm-")
         folder = Path(self._folder.name)
         self._kernel_log = folder / "kernel.log"
@@ -58,7 +58,7 @@ class Machine:
             [
                 *("--pdeathsig", "KILL", "nice", "-n", "5", "qemu-system-x86_64"),
                 *("-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults", "-no-reboot"),
-                *("-m", memory, "-smp", str(processors), "-display", "none"),
+                *("-m", "3G", "-smp", "2", "-display", "none"),
                 *("-kernel", str(image.kernel), "-initrd", str(image.initial_ramdisk)),
                 *("-append", _KERNEL_ARGUMENTS),
                 *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),

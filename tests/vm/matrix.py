@@ -37,7 +37,7 @@ MATRIX = (
         "6.1",
         kernel_suite="bookworm",
         userland_suite="bookworm",
-        stands_for="tcp_sendpage",
+        stands_for="before tcp_sendpage was removed",
         ways=("function_exit", "kprobe"),
         lacks={
             **_NO_TLS,
@@ -49,7 +49,7 @@ MATRIX = (
         "6.12",
         kernel_suite="trixie",
         userland_suite="trixie",
-        stands_for="no tcp_sendpage, kTLS, Samba that renames its processes",
+        stands_for="after tcp_sendpage, kTLS, Samba that renames its processes",
         ways=("function_exit", "kprobe", "tracepoint"),
         lacks={
             "ksmbd_cifs": "the kernel's ksmbd (6.12.107) corrupts a list in smb2_open and panics "

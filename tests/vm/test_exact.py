@@ -13,7 +13,7 @@ COUNTED_OTHERWISE = {("nfs_tls", "tracepoint")}
 
 
 def test_the_planner_prefers_an_exact_way(lab: Lab) -> None:
-    plan = json.loads(lab.run("python3 -m nfszbx check --json").output)["plan"]
+    plan = json.loads(lab.run("python3 -m nfszbx check --json"))["plan"]
     assert not plan["obstacles"]
     for choice in plan["choices"]:
         assert choice["chosen"]["way"] == lab.row.ways[0]

@@ -14,7 +14,7 @@ SETTLE_SECONDS = 120.0
 
 
 def read_log(lab: Lab, way: str) -> str:
-    return lab.run(f"cat /run/counting/{way}.log").output
+    return lab.run(f"cat /run/counting/{way}.log")
 
 
 def wait_for_log(lab: Lab, way: str, words: str) -> None:
@@ -37,7 +37,7 @@ def test_servers_and_modules_that_come_later(lab: Lab) -> None:
     for way in lab.row.ways:
         assert "no file server listens on port 445, 1445, 2049 yet; watching" in read_log(lab, way)
         wait_for_log(lab, way, "nfsd has begun to listen on udp 2049; planning anew")
-        last = lab.run(f"tail -n 2 /run/counting/{way}.jsonl").output.splitlines()[0]
+        last = lab.run(f"tail -n 2 /run/counting/{way}.jsonl").splitlines()[0]
         document = json.loads(last)
         assert document["health"]["not_measured"] == 0
         assert set(document["health"]["child_restarts_total"].values()) == {0}
@@ -46,9 +46,9 @@ def test_servers_and_modules_that_come_later(lab: Lab) -> None:
 def test_kernel_without_types_of_its_modules(lab: Lab) -> None:
     """Up to 5.10 modules have none; the kernel's own are enough, and check says what counts."""
     listen(lab, "udp 2049")
-    types = lab.run("ls /sys/kernel/btf").output.split()
+    types = lab.run("ls /sys/kernel/btf").split()
     assert ("sunrpc" in types) == (lab.row.kernel != "5.10")
-    said = lab.run(f"{NFSZBX} check").output
+    said = lab.run(f"{NFSZBX} check")
     assert "nfsd   RPC messages over " in said
     assert "Not measured" not in said
 
@@ -57,7 +57,7 @@ def test_counts_agree_with_the_sockets_all_the_time(lab: Lab) -> None:
     """The audits beside all scenarios have found no drift, but of TLS as tracepoints see it."""
     lab.run("sleep 25")  # the time of two audits, for a machine that has just been started
     for way in lab.row.ways:
-        said = lab.run(f"python3 -m tests.vm.guest drifts {way}").output
+        said = lab.run(f"python3 -m tests.vm.guest drifts {way}")
         audits, _, drifts = said.splitlines()[0].partition(" audits, drifts: ")
         assert int(audits) > 0
         if way in lab.exact_ways and way != "tracepoint":
@@ -68,9 +68,9 @@ def test_what_cannot_be_counted_is_said(lab: Lab) -> None:
     """With kprobes switched off nothing is left for NFS over UDP."""
     listen(lab, "udp 2049")
     switch = "/sys/kernel/debug/kprobes/enabled"
-    outcome = lab.run(f"echo 0 >{switch}; {NFSZBX} check; {NFSZBX} check --json; echo 1 >{switch}")
-    assert "NFS over udp 2049: kprobes are switched off" in outcome.output
-    assert '"what": "NFS over udp 2049"' in outcome.output
+    said = lab.run(f"echo 0 >{switch}; {NFSZBX} check; {NFSZBX} check --json; echo 1 >{switch}")
+    assert "NFS over udp 2049: kprobes are switched off" in said
+    assert '"what": "NFS over udp 2049"' in said
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,5 @@ def test_fragment_by_itself(lab: Lab, fragment: str) -> None:
     option = "$(bpftrace --help 2>&1 | grep -o -- --dry-run || echo -d)"
     types = "BPFTRACE_BTF=/sys/kernel/btf/vmlinux"  # as nfszbx gives it to those that need it
     script = f"/src/scripts/bpftrace/{fragment}.bt"
-    said = lab.run(f"{types} bpftrace {option} {script} 2>&1 | grep ERROR || true").output
+    said = lab.run(f"{types} bpftrace {option} {script} 2>&1 | grep ERROR || true")
     assert said == ""

@@ -14,7 +14,7 @@ from tests.vm.guest.truth import Flow
 
 FOLDER = Path("/run/counting")
 INTERVAL_SECONDS = 2
-START_TIMEOUT_SECONDS = 180.0
+START_TIMEOUT_SECONDS = 300.0
 _CONFIG = f"""\
 interval_seconds = {INTERVAL_SECONDS}
 max_clients = 10000

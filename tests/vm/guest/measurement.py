@@ -47,9 +47,10 @@ class Measurement:
             flows.subtract(before.counts[name])
             self._counted.setdefault(name, Counter()).update(flows)
 
-    def add_closed(self, flow: Flow, count: int) -> None:
+    def add_closed(self, service: str, client: str, received: int, transmitted: int) -> None:
         """Bytes of connections that have come and gone within a piece, from their other end."""
-        self._truth[flow] += count
+        self._truth[Flow(service, client, "receive")] += received
+        self._truth[Flow(service, client, "transmit")] += transmitted
 
     def _count(self, flow: Flow) -> dict[str, int]:
         unnamed = flow._replace(service=ANY_SERVICE)

@@ -13,7 +13,7 @@ from tests.vm.guest import servers
 from tests.vm.guest.clients import CLIENTS, Client, run
 from tests.vm.guest.counting import wait_for_flow
 from tests.vm.guest.measurement import Measurement, measured
-from tests.vm.guest.truth import Flow, read_mount_bytes
+from tests.vm.guest.truth import read_mount_bytes
 from tests.vm.guest.workloads import WORKLOADS, do_at_once, large_file, metadata, small_files
 
 NFS_VERSIONS = ("3", "4.0", "4.1", "4.2")
@@ -50,9 +50,7 @@ def nfs_udp() -> None:
         ipv6 = client.number % 2 == 0
         program = ("python3", "-m", "tests.vm.guest.udp_client")
         said = client.run(*program, client.server(ipv6=ipv6), str(servers.EXPORT), UDP_BLOCKS)
-        for direction, counted in zip(("receive", "transmit"), said.split(), strict=True):
-            flow = Flow("nfsd_udp", client.address(ipv6=ipv6), direction)
-            measurement.add_closed(flow, int(counted))
+        measurement.add_closed("nfsd_udp", client.address(ipv6=ipv6), *map(int, said.split()))
 
     with measured("NFS over UDP") as measurement:
         do_at_once(functools.partial(work, measurement, client) for client in CLIENTS)
@@ -84,9 +82,8 @@ def nfs_rdma() -> None:
             folders = [place / f"rdma{number}" for number, place in enumerate(places.values())]
             do_at_once(functools.partial(work, folder) for folder in folders)
             for address, place in places.items():
-                for direction, count in read_mount_bytes(place).items():
-                    flow = Flow("nfsd_rdma", address, direction)
-                    measurement.add_closed(flow, count - before[address][direction])
+                counts = zip(read_mount_bytes(place), before[address], strict=True)
+                measurement.add_closed("nfsd_rdma", address, *(new - old for new, old in counts))
     for place in places.values():
         run("umount", str(place))
 
@@ -178,9 +175,7 @@ def _measure_short_connections(protocol: str, port: int, count: int, when: str =
         program = ("python3", "-m", "tests.vm.guest.short_connections")
         server = client.server(ipv6=ipv6)
         said = client.run(*program, protocol, server, str(port), str(count))
-        for direction, counted in zip(("receive", "transmit"), said.split(), strict=True):
-            flow = Flow(service, client.address(ipv6=ipv6), direction)
-            measurement.add_closed(flow, int(counted))
+        measurement.add_closed(service, client.address(ipv6=ipv6), *map(int, said.split()))
 
     with measured(title) as measurement:
         do_at_once(functools.partial(connect, measurement, client) for client in CLIENTS)

@@ -71,17 +71,17 @@ def subtract(after: Bytes, before: Bytes) -> Counter[Flow]:
     return flows
 
 
-def read_mount_bytes(place: Path) -> dict[str, int]:
-    """What the client of an NFS mount says it has moved, in RPC messages, from the server's side.
+def read_mount_bytes(place: Path) -> tuple[int, int]:
+    """What the server has received and sent, in RPC messages, as the client of an NFS mount says.
 
     ``/proc/self/mountstats``, per operation: calls, transmissions, timeouts, bytes sent, received.
     """
-    counts = {"receive": 0, "transmit": 0}
+    received = transmitted = 0
     text = Path("/proc/self/mountstats").read_text()
     _, _, entry = text.partition(f" mounted on {place} ")
     for line in entry.partition("\ndevice ")[0].partition("per-op statistics")[2].splitlines():
         fields = line.split()
         if len(fields) >= 9:
-            counts["receive"] += int(fields[4])
-            counts["transmit"] += int(fields[5])
-    return counts
+            received += int(fields[4])
+            transmitted += int(fields[5])
+    return received, transmitted
