@@ -85,6 +85,9 @@ class Auditor:
     def _report(self, drift: Drift) -> None:
         """One line when the counts of a service begin to drift, and one when they stop."""
         what = f"{' and '.join(drift.group.services)}, {drift.direction}"
+        if drift.bytes:
+            counts = (drift.counted_bytes, *drift.truth)
+            _log.debug("audit: %s: counted %d bytes, the sockets moved %d to %d", what, *counts)
         is_notable = abs(drift.ratio) > NOTABLE_RATIO and abs(drift.bytes) > NOTABLE_BYTES
         if is_notable and what not in self._drifting:
             self._drifting.add(what)

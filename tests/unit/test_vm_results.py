@@ -2,7 +2,7 @@
 
 import json
 
-from tests.vm.results import describe, read_measurements
+from tests.vm.results import Comparison, read_measurements
 
 ROW = {"service": "nfsd", "client": "10.9.1.2", "direction": "receive", "kernel_bytes": 1000}
 
@@ -16,15 +16,16 @@ def make_output(kprobe: int, tracepoint: int) -> str:
 def test_equal_bytes_are_no_difference() -> None:
     (measurement,) = read_measurements(make_output(1000, 1000))
     assert measurement.find_differences("kprobe") == []
-    assert describe("6.12", [measurement], ["kprobe", "tracepoint"]) == (
-        "Linux 6.12: 1 workloads, 2,000 bytes compared (kprobe, tracepoint), differences: 0"
-    )
+    comparison = Comparison()
+    assert comparison.add([measurement], ["kprobe", "tracepoint"]) == []
+    assert comparison.describe() == "1 workloads, 2,000 bytes compared, differences: 0"
 
 
 def test_one_byte_is_a_difference_that_names_its_row() -> None:
     (measurement,) = read_measurements(make_output(999, 1001))
-    assert measurement.find_differences("kprobe") == [
+    comparison = Comparison()
+    assert comparison.add([measurement], ["kprobe"]) == [
         "large file: nfsd 10.9.1.2 receive: kernel 1000, kprobe 999 (-1)"
     ]
-    assert "differences: 2" in describe("6.12", [measurement], ["kprobe", "tracepoint"])
-    assert "differences: 1" in describe("6.12", [measurement], ["tracepoint"])
+    comparison.add([measurement], ["tracepoint"])
+    assert "2,000 bytes compared, differences: 2" in comparison.describe()

@@ -13,7 +13,6 @@ from tests.vm.image import ImageBuildError
 from tests.vm.lab import Lab
 from tests.vm.machine import MachineLostError
 from tests.vm.matrix import MATRIX, ROWS, Row
-from tests.vm.results import describe
 
 PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "setpriv")
 _labs: list[Lab] = []
@@ -88,17 +87,20 @@ def pytest_terminal_summary(
 ) -> None:
     folder: Path | None = config.getoption("--vm-results")
     for lab in _labs:
-        terminalreporter.write_line(describe(lab.row.kernel, lab.measurements, lab.exact_ways))
+        ways = ", ".join(lab.exact_ways)
+        terminalreporter.write_line(f"Linux {lab.row.kernel} ({ways}): {lab.comparison.describe()}")
         for scenario, reason in lab.row.lacks.items():
             terminalreporter.write_line(f"  {scenario} is not possible there: {reason}")
         for loss in lab.lost:
             terminalreporter.write_line(f"  {loss.partition(chr(10))[0]}", red=True)
-        if folder is not None and lab.measurements:
+        if folder is not None and lab.comparison.measurements:
             folder.mkdir(parents=True, exist_ok=True)
             document = {
                 "versions": lab.versions,
                 "stands_for": lab.row.stands_for,
                 "ways": lab.row.ways,
-                "measurements": [asdict(measurement) for measurement in lab.measurements],
+                "measurements": [
+                    asdict(measurement) for measurement in lab.comparison.measurements
+                ],
             }
             (folder / f"{lab.row.kernel}.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _PREFIX = "result "
@@ -59,19 +59,29 @@ def _make_measurement(data: Mapping[str, Any]) -> Measurement:
     return Measurement(data["workload"], tuple(Row(**row) for row in data["rows"]))
 
 
-def describe(kernel: str, measurements: Iterable[Measurement], exact_ways: Iterable[str]) -> str:
-    """One line: workloads run, bytes compared, differences."""
-    all_of_them = list(measurements)
-    ways = list(exact_ways)
-    compared = sum(
-        row.kernel_bytes
-        for m in all_of_them
-        for row in m.rows
-        for way in ways
-        if way in row.counted_bytes
-    )
-    differences = sum(len(m.find_differences(way)) for m in all_of_them for way in ways)
-    return (
-        f"Linux {kernel}: {len(all_of_them)} workloads, {compared:,} bytes compared "
-        f"({', '.join(ways)}), differences: {differences}"
-    )
+@dataclass
+class Comparison:
+    """What was measured, and how the ways that must not be wrong by a byte have done."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    compared_bytes: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def add(self, measurements: Iterable[Measurement], exact_ways: Iterable[str]) -> list[str]:
+        """Compare some more; their differences."""
+        differences = []
+        ways = list(exact_ways)
+        for measurement in measurements:
+            self.measurements.append(measurement)
+            for way in ways:
+                self.compared_bytes += measurement.kernel_bytes
+                differences += measurement.find_differences(way)
+        self.differences += differences
+        return differences
+
+    def describe(self) -> str:
+        """Workloads run, bytes compared, differences."""
+        return (
+            f"{len(self.measurements)} workloads, {self.compared_bytes:,} bytes compared, "
+            f"differences: {len(self.differences)}"
+        )

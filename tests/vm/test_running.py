@@ -39,7 +39,8 @@ def test_servers_and_modules_that_come_later(lab: Lab) -> None:
         wait_for_log(lab, way, "nfsd has begun to listen on udp 2049; planning anew")
         last = lab.run(f"tail -n 2 /run/counting/{way}.jsonl").splitlines()[0]
         document = json.loads(last)
-        assert document["health"]["not_measured"] == 0
+        parts_missed = 0 if way in lab.exact_ways else 2  # of what is received, and is sent
+        assert document["health"]["not_measured"] == parts_missed
         assert set(document["health"]["child_restarts_total"].values()) == {0}
 
 
@@ -61,7 +62,7 @@ def test_counts_agree_with_the_sockets_all_the_time(lab: Lab) -> None:
         audits, _, drifts = said.splitlines()[0].partition(" audits, drifts: ")
         assert int(audits) > 0
         if way in lab.exact_ways and way != "tracepoint":
-            assert drifts == "none", way
+            assert drifts == "none", read_log(lab, way)
 
 
 def test_what_cannot_be_counted_is_said(lab: Lab) -> None:

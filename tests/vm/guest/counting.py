@@ -18,6 +18,7 @@ START_TIMEOUT_SECONDS = 300.0
 _CONFIG = f"""\
 interval_seconds = {INTERVAL_SECONDS}
 max_clients = 10000
+log_level = "debug"
 audit_interval_seconds = 10
 [services.smbd]
 ports = [445]
