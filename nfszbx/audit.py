@@ -9,7 +9,7 @@ right as far as anyone can tell.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -19,6 +19,13 @@ from nfszbx.traffic import Direction, Service, Slot
 
 PortCounts = Mapping[int, Mapping[Direction, int]]
 """What a reading of the sockets gives: bytes by local port and direction."""
+
+
+class SocketReading(NamedTuple):
+    """The sockets, and the time since boot, in nanoseconds, at which reading them ended."""
+
+    counts: PortCounts
+    end_ns: int
 
 
 class Truth(NamedTuple):
@@ -55,11 +62,13 @@ _Key = tuple[PortGroup, Direction]
 
 @dataclass(frozen=True)
 class _Reading:
-    """A dump with the sockets before and after it; ``high`` is complete with the next dump."""
+    """A dump with the sockets before and after it; a later dump completes ``high``."""
 
     counted: Mapping[_Key, int]
     low: Mapping[_Key, int]
     high: Mapping[_Key, int]
+    end_ns: int
+    """When the reading after the dump ended."""
 
 
 class Audit:
@@ -68,22 +77,21 @@ class Audit:
     def __init__(self, groups: Iterable[PortGroup], directions: Iterable[Direction]) -> None:
         self._keys = list(product(groups, directions))
         self._dump: Dump | None = None
-        self._before: tuple[int, PortCounts] | None = None
+        self._before: SocketReading | None = None
         self._open: _Reading | None = None
         self._last: _Reading | None = None
 
-    def take_sockets(self, sockets: PortCounts, boot_ns: int) -> None:
-        """A reading of the sockets that ended at ``boot_ns``, some time before the next dump."""
-        self._before = (boot_ns, sockets)
+    def take_sockets(self, reading: SocketReading) -> None:
+        """A reading some time before the next dump."""
+        self._before = reading
 
-    def take_dump(self, dump: Dump, read_sockets: Callable[[], PortCounts]) -> list[Drift]:
+    def take_dump(self, dump: Dump, read_sockets: Callable[[], SocketReading]) -> list[Drift]:
         """The drift since the last audited dump, when this dump completes an audit.
 
         ``read_sockets`` is called when the sockets are needed now, right after the dump.
         """
         previous, self._dump = self._dump, dump
-        read_ns, before = self._before or (0, None)
-        self._before = None
+        before, self._before = self._before, None
         if (
             previous is None
             or previous.begin_ns != dump.begin_ns
@@ -94,18 +102,20 @@ class Audit:
             return []
         drifts = []
         closed = self._sum_slots(dump.closed_bytes)
-        if self._open is not None:
+        # A dump that was late in being read does not hold what closed before the sockets were read.
+        if self._open is not None and self._open.end_ns < dump.end_ns:
             high = {key: count + closed[key] for key, count in self._open.high.items()}
-            reading = _Reading(self._open.counted, self._open.low, high)
+            reading = replace(self._open, high=high)
             if self._last is not None:
                 drifts = self._compare(self._last, reading)
             self._last, self._open = reading, None
         # The dump was made after its mark; a reading that ended later says nothing of it.
-        if before is not None and read_ns < dump.end_ns:
+        if before is not None and before.end_ns < dump.end_ns:
             closed_before = self._sum_slots(previous.closed_bytes)
-            low = {key: n + closed_before[key] for key, n in self._sum_ports(before).items()}
-            high = self._sum_ports(read_sockets())
-            self._open = _Reading(self._sum_slots(dump.total_bytes), low, high)
+            low = {key: n + closed_before[key] for key, n in self._sum_ports(before.counts).items()}
+            after = read_sockets()
+            high = self._sum_ports(after.counts)
+            self._open = _Reading(self._sum_slots(dump.total_bytes), low, high, after.end_ns)
         return drifts
 
     def _compare(self, first: _Reading, second: _Reading) -> list[Drift]:

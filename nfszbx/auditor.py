@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from nfszbx.audit import Audit, Drift, PortCounts, spread
+from nfszbx.audit import Audit, Drift, SocketReading, spread
 from nfszbx.clock import boot_ns, monotonic_seconds
 from nfszbx.dump import Dump
 from nfszbx.kernel.sockets import SocketReader, is_first_pid_namespace
@@ -43,11 +43,9 @@ class Auditor:
         self._read_at, self._audited_at = None, now
         try:
             self._reader.find_namespaces()
-            sockets = self._reader.read()
+            self._audit.take_sockets(self._read())
         except (OSError, RuntimeError) as error:
             self._tell_failure(error)
-            return
-        self._audit.take_sockets(sockets, boot_ns())
 
     def take_dump(self, dump: Dump) -> Mapping[tuple[Service, Direction], float] | None:
         """The drift by service and direction, when this dump completes an audit."""
@@ -69,9 +67,12 @@ class Auditor:
         """Close what the reading of sockets needs."""
         self._reader.close()
 
-    def _read_last(self) -> PortCounts:
+    def _read(self) -> SocketReading:
+        return SocketReading(self._reader.read(), boot_ns())
+
+    def _read_last(self) -> SocketReading:
         try:
-            return self._reader.read()
+            return self._read()
         finally:
             self._reader.close()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfszbx.audit import Audit, Drift, Truth, spread
+from nfszbx.audit import Audit, Drift, SocketReading, Truth, spread
 from nfszbx.dump import Dump
 from nfszbx.plan import PortGroup
 from nfszbx.traffic import Direction, Service, Slot
@@ -36,14 +36,20 @@ class Kernel:
     def close(self, connection: int) -> None:
         self.closed += self.live.pop(connection, 0)
 
-    def read_sockets(self) -> dict[int, dict[Direction, int]]:
+    def read_sockets(self) -> SocketReading:
+        self.time_ns += 1
         port = {Direction.RECEIVE: sum(self.live.values()), Direction.TRANSMIT: 0}
-        return {139: {Direction.RECEIVE: 0, Direction.TRANSMIT: 0}, 445: port}
+        counts = {139: {Direction.RECEIVE: 0, Direction.TRANSMIT: 0}, 445: port}
+        return SocketReading(counts, self.time_ns)
 
-    def dump(self, begin_ns: int = 1) -> Dump:
-        self.time_ns += 10
+    def mark(self) -> int:
+        self.time_ns += 1
+        return self.time_ns
+
+    def dump(self, begin_ns: int = 1, end_ns: int | None = None) -> Dump:
         total = {RECEIVED: self.counted}
-        return Dump(begin_ns, self.time_ns, total, {}, closed_bytes={RECEIVED: self.closed})
+        end_ns = end_ns or self.mark()
+        return Dump(begin_ns, end_ns, total, {}, closed_bytes={RECEIVED: self.closed})
 
 
 def make_audit() -> Audit:
@@ -58,27 +64,50 @@ flows = st.lists(
     st.one_of(
         st.tuples(st.just("flow"), st.integers(1, 6), st.integers(0, 10**9)),
         st.tuples(st.just("close"), st.integers(1, 6), st.just(0)),
-        st.tuples(st.sampled_from(["sockets", "dump"]), st.just(0), st.just(0)),
+        st.tuples(st.sampled_from(["sockets", "mark", "dump", "deliver"]), st.just(0), st.just(0)),
     ),
-    max_size=60,
+    max_size=80,
 )
 
 
 @given(flows)
 def test_exact_counts_never_drift(events: list[tuple[str, int, int]]) -> None:
-    """Traffic and closings may come between any two readings."""
+    """Traffic and closings may come between any two readings, and dumps late, several at once."""
     kernel, audit = Kernel(), make_audit()
+    marks: list[int] = []
+    dumps: list[Dump] = []
     for what, connection, count in events:
         if what == "flow":
             kernel.flow(connection, count)
         elif what == "close":
             kernel.close(connection)
         elif what == "sockets":
-            audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
-        else:
-            for drift in audit.take_dump(kernel.dump(), kernel.read_sockets):
+            audit.take_sockets(kernel.read_sockets())
+        elif what == "mark":
+            marks.append(kernel.mark())
+        elif what == "dump" and marks:
+            dumps.append(kernel.dump(end_ns=marks.pop(0)))
+        elif what == "deliver" and dumps:
+            for drift in audit.take_dump(dumps.pop(0), kernel.read_sockets):
                 assert drift.bytes == 0
                 assert drift.ratio == 0
+
+
+def test_dumps_that_were_read_late_do_not_drift() -> None:
+    """nfszbx was starved while a connection closed: the next dump had been printed before that."""
+    kernel, audit = Kernel(), make_audit()
+    audit.take_dump(kernel.dump(), kernel.read_sockets)
+    kernel.flow(1, 1000)
+    audit.take_sockets(kernel.read_sockets())
+    kernel.flow(2, 5000)
+    late = [kernel.dump(), kernel.dump()]
+    kernel.close(1)
+    drifts = [drift for dump in late for drift in audit.take_dump(dump, kernel.read_sockets)]
+    for _ in range(3):
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
+        audit.take_sockets(kernel.read_sockets())
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
+    assert {drift.bytes for drift in drifts} == {0}
 
 
 @given(st.integers(1, 100), st.integers(100, 10**12))
@@ -87,7 +116,7 @@ def test_what_was_missed_is_told(missing_percent: int, count: int) -> None:
     drifts: list[Drift] = []
     for number in range(3):
         audit.take_dump(kernel.dump(), kernel.read_sockets)
-        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
+        audit.take_sockets(kernel.read_sockets())
         audit.take_dump(kernel.dump(), kernel.read_sockets)
         drifts = audit.take_dump(kernel.dump(), kernel.read_sockets)
         kernel.flow(number, count)
@@ -106,7 +135,7 @@ def test_what_was_invented_is_told() -> None:
 def test_a_new_child_begins_a_new_audit() -> None:
     kernel, audit = Kernel(), make_audit()
     for begin_ns in (1, 1, 1, 2, 2, 2, 3, 3, 3):
-        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
+        audit.take_sockets(kernel.read_sockets())
         kernel.flow(1, 1000)
         assert audit.take_dump(kernel.dump(begin_ns), kernel.read_sockets) == []
 
@@ -114,9 +143,10 @@ def test_a_new_child_begins_a_new_audit() -> None:
 def test_reading_that_ended_after_the_mark_of_the_dump_is_not_used() -> None:
     kernel, audit = Kernel(), make_audit()
     for _ in range(9):
-        audit.take_sockets(kernel.read_sockets(), kernel.time_ns + 10)
+        mark = kernel.mark()
+        audit.take_sockets(kernel.read_sockets())
         kernel.flow(1, 1000)
-        assert audit.take_dump(kernel.dump(), kernel.read_sockets) == []
+        assert audit.take_dump(kernel.dump(end_ns=mark), kernel.read_sockets) == []
 
 
 def test_connections_that_vanish_leave_the_truth_unknown() -> None:
@@ -124,7 +154,7 @@ def test_connections_that_vanish_leave_the_truth_unknown() -> None:
     kernel, audit = Kernel(), make_audit()
     kernel.flow(2, 10**12)
     for number in range(6):
-        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
+        audit.take_sockets(kernel.read_sockets())
         if number == 2:
             del kernel.live[2]
         kernel.flow(1, 1000)
@@ -135,7 +165,7 @@ def test_connections_that_vanish_leave_the_truth_unknown() -> None:
 def test_closed_connections_that_cannot_be_read_stop_the_audit_only() -> None:
     kernel, audit = Kernel(), make_audit()
     for _ in range(6):
-        audit.take_sockets(kernel.read_sockets(), kernel.time_ns)
+        audit.take_sockets(kernel.read_sockets())
         dump = dataclasses.replace(kernel.dump(), closed_bytes=None)
         assert audit.take_dump(dump, kernel.read_sockets) == []
 
@@ -143,7 +173,7 @@ def test_closed_connections_that_cannot_be_read_stop_the_audit_only() -> None:
 def test_sockets_are_read_only_for_a_dump_that_is_audited() -> None:
     kernel, audit = Kernel(), make_audit()
 
-    def refuse() -> dict[int, dict[Direction, int]]:
+    def refuse() -> SocketReading:
         raise AssertionError("read for nothing")
 
     for _ in range(5):
