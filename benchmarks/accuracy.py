@@ -71,6 +71,8 @@ def _render_error(rows: list[dict[str, Any]], counter: str, direction: str) -> s
         return "0"
     percent = 100 * sum(map(abs, differences)) / max(1, sum(row["kernel_bytes"] for row in rows))
     sign = "+" if sum(differences) > 0 else "-"
+    if percent >= 1000:
+        return f"{sign}{percent:,.0f} %"
     return f"{sign}{percent:.3g} %" if percent >= 0.001 else f"{sign}<0.001 %"
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+from benchmarks.accuracy import PAGE, render_page
 from tests.vm.results import Comparison, read_measurements
 
 ROW = {"service": "nfsd", "client": "10.9.1.2", "direction": "receive", "kernel_bytes": 1000}
@@ -29,3 +30,8 @@ def test_one_byte_is_a_difference_that_names_its_row() -> None:
     ]
     comparison.add([measurement], ["tracepoint"])
     assert "2,000 bytes compared, differences: 2" in comparison.describe()
+
+
+def test_page_is_made_of_the_results() -> None:
+    """Run ``python benchmarks/accuracy.py`` after new results."""
+    assert PAGE.read_text(encoding="utf-8") == render_page()

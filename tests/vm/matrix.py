@@ -52,6 +52,8 @@ MATRIX = (
         stands_for="after tcp_sendpage, kTLS, Samba that renames its processes",
         ways=("function_exit", "kprobe", "tracepoint"),
         lacks={
+            # Mended by Linux kernel commit a42896bebfcc ("ksmbd: harden file lifetime during
+            # session teardown") (in v7.1); https://github.com/openwrt/openwrt/issues/24738
             "ksmbd_cifs": "the kernel's ksmbd (6.12.107) corrupts a list in smb2_open and panics "
             "under several mounts, without nfszbx as well; smbclient's puts and gets work",
         },

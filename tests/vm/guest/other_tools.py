@@ -90,9 +90,11 @@ def _read_prints(text: str, *, cumulative: bool) -> Counter[Flow]:
         if record.get("type") != "map":
             continue
         for name, values in record["data"].items():
-            for address, value in values.items():
+            printed: Counter[Flow] = Counter()
+            for address, value in values.items():  # an IPv4 client may have two of them
                 flow = Flow(ANY_SERVICE, name_client(address), name.removeprefix("@"))
-                counts[flow] = int(value) if cumulative else counts[flow] + int(value)
+                printed[flow] += int(value)
+            counts = Counter({**counts, **printed}) if cumulative else counts + printed
     return counts
 
 

@@ -131,12 +131,12 @@ def smbd_short_connections() -> None:
 
 def ksmbd_cifs() -> None:
     """ksmbd with the kernel's client, plain, signed and encrypted."""
-    _measure_cifs("ksmbd", "share", servers.KSMBD_PORT)
+    _measure_cifs("ksmbd", "copied", servers.KSMBD_PORT)
 
 
 def ksmbd_smbclient() -> None:
     """ksmbd with smbclient."""
-    _measure_smbclient("ksmbd", "share", servers.KSMBD_PORT)
+    _measure_smbclient("ksmbd", "copied", servers.KSMBD_PORT)
 
 
 def _measure_nfs(*, ipv6: bool) -> None:

@@ -31,7 +31,7 @@ _KSMBD_CONF = f"""\
 [global]
 	tcp port = {KSMBD_PORT}
 	netbios name = KSMBD
-[share]
+[copied]
 	path = {KSMBD_FOLDER}
 	read only = no
 """
