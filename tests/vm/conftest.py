@@ -1,5 +1,6 @@
 """Starts the machines of the rows that were asked for, and tells at the end what was compared."""
 
+import inspect
 import json
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
@@ -68,6 +69,17 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield lab
     finally:
         lab.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A test that lost its machine begins anew, once, on another one; the summary tells."""
+    try:
+        return (yield)
+    except MachineLostError:
+        names = inspect.signature(pyfuncitem.obj).parameters
+        pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+        return True
 
 
 @pytest.hookimpl(wrapper=True)

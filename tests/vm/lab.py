@@ -37,16 +37,8 @@ class Lab:
         return [way for way in self.row.ways if way not in self.row.inexact_ways]
 
     def measure(self, scenario: str) -> list[Measurement]:
-        """Run a scenario beside every way of counting that the row has.
-
-        Once more, on another machine, when the machine is lost; the summary tells.
-        """
-        command = f"{_GUEST} {scenario}"
-        try:
-            output = self.run(command)
-        except MachineLostError:
-            output = self.run(command)
-        found = read_measurements(output)
+        """Run a scenario beside every way of counting that the row has."""
+        found = read_measurements(self.run(f"{_GUEST} {scenario}"))
         if not found:
             raise ScenarioError(f"{scenario} has measured nothing")
         return found

@@ -59,7 +59,7 @@ MATRIX = (
         },
     ),
     Row(
-        "7.2",
+        "7",  # moves on from release to release
         kernel_suite="sid",
         userland_suite="sid",
         stands_for="what comes next",

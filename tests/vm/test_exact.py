@@ -6,7 +6,7 @@ import pytest
 
 from tests.vm.lab import Lab
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 # Tracepoints see what TLS carries, not TLS itself; nfszbx says so (ways.py).
 COUNTED_OTHERWISE = {("nfs_tls", "tracepoint")}

@@ -7,7 +7,7 @@ import pytest
 
 from tests.vm.lab import Lab
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 NFSZBX = "python3 -m nfszbx"
 SETTLE_SECONDS = 120.0
