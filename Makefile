@@ -34,7 +34,7 @@ accuracy: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm/test_exact.py --kernel=$(KERNEL) --other-tools \
 		-k 'nfs_ipv4 or tls or short_connections and nfs or cifs or smbclient' \
 		--vm-results=benchmarks/results/accuracy $(ARGS)
-	$(VENV)/bin/python benchmarks/accuracy.py
+	$(VENV)/bin/python -m benchmarks.accuracy
 
 test-vm: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm --kernel=$(KERNEL) $(ARGS)

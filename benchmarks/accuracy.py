@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.vm.matrix import ROWS, Row
+
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "benchmarks/results/accuracy"
 TEMPLATE = REPOSITORY / "benchmarks/accuracy.template.md"
@@ -31,23 +33,26 @@ def main() -> None:
 def render_page() -> str:
     """The page, from the results in the repository."""
     paths = sorted(RESULTS.glob("*.json"), key=lambda path: [int(n) for n in path.stem.split(".")])
-    kernels = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    tables = "\n".join("\n".join([*_render_kernel(kernel), ""]) for kernel in kernels)
+    kernels = [(ROWS[path.stem], json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    tables = "\n".join("\n".join([*_render_kernel(*kernel), ""]) for kernel in kernels)
     return TEMPLATE.read_text(encoding="utf-8").replace("KERNELS\n", tables)
 
 
-def _render_kernel(results: dict[str, Any]) -> Iterator[str]:
+def _render_kernel(row: Row, results: dict[str, Any]) -> Iterator[str]:
     measurements = results["measurements"]
     ways = results["ways"]
     tools = [name for name in TOOLS if name in measurements[0]["rows"][0]["counted_bytes"]]
     compared = sum(row["kernel_bytes"] for m in measurements for row in m["rows"])
-    yield f"## Linux {results['versions'][0]}: {results['stands_for']}"
+    yield f"## Linux {results['versions'][0]}: {row.stands_for}"
     yield ""
     versions = ", ".join(results["versions"][1:])
     yield f"{versions}. {len(measurements)} workloads, {compared:,} bytes."
     if missing := [TOOLS[name] for name in TOOLS if name not in tools]:
         yield f"Does not start on this kernel: {', '.join(missing)}."
     yield ""
+    if row.lacks:
+        yield from (f"- Not measured: {name}, since {why}." for name, why in row.lacks.items())
+        yield ""
     names = [f"**nfszbx, {ways[0]}**", *(f"nfszbx, {way}" for way in ways[1:])]
     names += [TOOLS[name] for name in tools]
     yield f"| workload | bytes | {' | '.join(names)} |"

@@ -33,5 +33,5 @@ def test_one_byte_is_a_difference_that_names_its_row() -> None:
 
 
 def test_page_is_made_of_the_results() -> None:
-    """Run ``python benchmarks/accuracy.py`` after new results."""
+    """Run ``python -m benchmarks.accuracy`` after new results."""
     assert PAGE.read_text(encoding="utf-8") == render_page()

@@ -109,7 +109,6 @@ def pytest_terminal_summary(
             folder.mkdir(parents=True, exist_ok=True)
             document = {
                 "versions": lab.versions,
-                "stands_for": lab.row.stands_for,
                 "ways": lab.row.ways,
                 "measurements": [
                     asdict(measurement) for measurement in lab.comparison.measurements
