@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nfszbx.config import Config, Way
+from nfszbx.config import Config
 from nfszbx.errors import BpftraceError, KernelError, NfszbxError, PrivilegeError
 from nfszbx.kernel.facts import KernelFacts
 from nfszbx.traffic import SLOTS, Direction, Service, Slot, Transport
@@ -103,12 +103,6 @@ class Plan:
                 else slot.transport in self.rpc_transports
             )
         )
-
-    @property
-    def keeps_connections(self) -> bool:
-        """Does a chosen way keep what connections have sent in a map, until they close?"""
-        chosen = {choice.direction: choice.chosen for choice in self.choices}[Direction.TRANSMIT]
-        return chosen is not None and chosen.way is Way.KPROBE
 
 
 def make_plan(facts: KernelFacts, config: Config) -> Plan:

@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import indent
 
+from nfszbx.config import Way
 from nfszbx.fragments import fill_fragment, read_fragment
 from nfszbx.plan import Plan, ServicePlan
 from nfszbx.script_rpc import AF_INET6, render_rpc_account
 from nfszbx.traffic import SLOTS, Direction, Service, Slot, Transport
 from nfszbx.ways import Hook
+
+CONNECTION_MAPS = {Direction.RECEIVE: "@read_bytes", Direction.TRANSMIT: "@sent_bytes"}
+"""Where kprobes keep what open connections have moved."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,13 @@ def _fill_cycle(name: str, plan: Plan) -> str:
     if name == "interval":
         return f"interval:s:{plan.interval_seconds}"
     if name == "clear":
-        extra = "clear(@sent_bytes);\n" if plan.keeps_connections else ""
-        extra += "clear(@closed_bytes);\n" if plan.audited else ""
+        maps = [
+            CONNECTION_MAPS[choice.direction]
+            for choice in plan.choices
+            if choice.chosen and choice.chosen.way is Way.KPROBE
+        ]
+        maps += ["@closed_bytes"] if plan.audited else []
+        extra = "".join(f"clear({name});\n" for name in maps)
         return f"clear(@total_bytes);\nclear(@client_bytes);\n{extra}"
     if name == "audit":
         return "print(@closed_bytes);" if plan.audited else ""

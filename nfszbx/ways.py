@@ -10,6 +10,10 @@ from nfszbx.kernel.facts import RPC_FUNCTIONS, Fact, KernelFacts, Presence
 from nfszbx.traffic import Direction
 
 _TLS_LIMIT = "NFS over TLS is counted as plain text, without what TLS adds"
+_MAP_READERS_LIMIT = (
+    "on a preemptible kernel calls are missed while a program that reads BPF maps is preempted on "
+    "their CPU; nfszbx_missed_runs_total counts these"
+)
 _PREEMPTION_LIMIT = (
     "on a preemptible kernel a call that interrupts another one in the same probe is missed; "
     "nfszbx_missed_runs_total counts these"
@@ -65,16 +69,21 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
         ),
         Candidate(
             Way.KPROBE,
-            _need(facts.kprobes, facts.btf, facts.symbols["tcp_cleanup_rbuf"]),
+            _need(
+                facts.kprobes,
+                facts.btf,
+                facts.tracepoints["sock:inet_sock_set_state"],
+                facts.symbols["tcp_cleanup_rbuf"],
+            ),
             exact=True,
-            limits=(_REPEATS_LIMIT,),
+            limits=(),
             hooks=(Hook("receive_kprobe", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
             Way.TRACEPOINT,
             _need(facts.btf, facts.tracepoints["sock:sock_recv_length"]),
-            exact=True,
-            limits=(_TLS_LIMIT, _SPLICE_LIMIT),
+            exact=facts.preemption.spares_programs,
+            limits=_tracepoint_limits(facts, _TLS_LIMIT, _SPLICE_LIMIT),
             hooks=(Hook("receive_tracepoint", "sock_recv_length", "sock_recv_length"),),
         ),
     )
@@ -121,8 +130,8 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         Candidate(
             Way.TRACEPOINT,
             _need(facts.btf, facts.tracepoints["sock:sock_send_length"]),
-            exact=not sends_pages,
-            limits=(_TLS_LIMIT, _PAGES_LIMIT) if sends_pages else (_TLS_LIMIT,),
+            exact=facts.preemption.spares_programs and not sends_pages,
+            limits=_tracepoint_limits(facts, _TLS_LIMIT, *([_PAGES_LIMIT] if sends_pages else [])),
             hooks=(Hook("transmit_tracepoint", "sock_send_length", "sock_send_length"),),
         ),
     )
@@ -152,6 +161,16 @@ def _trampoline_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
     mechanism") (in v5.12). Programs of kprobes and tracepoints run with preemption disabled.
     """
     return limits if facts.preemption.spares_programs else (*limits, _PREEMPTION_LIMIT)
+
+
+def _tracepoint_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
+    """With what other users of BPF do to programs of kprobes and tracepoints.
+
+    The kernel runs none of them on a CPU while a task there is inside an operation on a map
+    (``bpf_disable_instrumentation``), and since Linux kernel commit 74d862b682f5 ("sched: Make
+    migrate_disable/enable() independent of RT") (in v5.11) such a task can be preempted.
+    """
+    return limits if facts.preemption.spares_programs else (*limits, _MAP_READERS_LIMIT)
 
 
 def _need(*facts: Fact) -> Fact:

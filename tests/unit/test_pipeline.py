@@ -210,7 +210,7 @@ def test_self_metrics(pipeline: Pipeline, plan: Plan) -> None:
     assert values(samples, catalog.SINK_DELIVERED) == {("zabbix",): 2}
     assert values(samples, catalog.SINK_DROPPED) == {("zabbix",): 3}
     assert values(samples, catalog.SINK_ERRORS) == {("zabbix",): 4}
-    assert values(samples, catalog.NOT_MEASURED) == {(): 0}
+    assert values(samples, catalog.NOT_MEASURED) == {(): len(plan.omissions)}
     assert values(samples, catalog.MAP_ENTRIES) == {(): 6}
     assert values(samples, catalog.MAP_MAX_ENTRIES) == {(): plan.map_max_entries}
     assert 0 < values(samples, catalog.INTERVAL_SECONDS)[()] < 1  # to the last mark

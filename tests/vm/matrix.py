@@ -64,7 +64,7 @@ MATRIX = (
         userland_suite="sid",
         stands_for="what comes next",
         ways=("kprobe", "function_exit", "tracepoint"),
-        inexact_ways=("function_exit",),
+        inexact_ways=("function_exit", "tracepoint"),
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import functools
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,22 @@ def nfs_tls() -> None:
         for work in (large_file, metadata):
             with measured(f"NFS over TLS, {_title(work)}"):
                 do_at_once(functools.partial(work, place) for place in places)
+
+
+def nfs_map_readers() -> None:
+    """NFS while another program reads BPF maps all the time, during which probes may not run."""
+    program = "profile:hz:99 { @[rand % 4000] = count(); } interval:ms:20 { print(@); }"
+    with subprocess.Popen(["bpftrace", "-e", program], stdout=subprocess.DEVNULL) as reader:
+        try:
+            mounts = dict(zip(CLIENTS, ("vers=3,nolock", "vers=4.1", "vers=4.2"), strict=False))
+            with _nfs_mounted(mounts, ipv6=False) as places:
+                for work in (small_files, large_file):
+                    with measured(f"NFS beside a reader of BPF maps, {_title(work)}"):
+                        do_at_once(functools.partial(work, place) for place in places)
+            if reader.poll() is not None:
+                raise RuntimeError("the reader of BPF maps has ended")
+        finally:
+            reader.kill()
 
 
 def nfs_udp() -> None:
@@ -243,6 +260,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         nfs_tls,
         nfs_short_connections,
         nfs_restart,
+        nfs_map_readers,
         nfs_udp,
         nfs_rdma,
         smbd_cifs,
