@@ -14,6 +14,10 @@ _MAP_READERS_LIMIT = (
     "on a preemptible kernel calls are missed while a program that reads BPF maps is preempted on "
     "their CPU; nfszbx_missed_runs_total counts these"
 )
+_SHORT_LIMIT = (
+    "on a preemptible kernel a connection is missed that lasts no longer than a program that reads "
+    "BPF maps is preempted on its CPU; nfszbx_missed_runs_total has a share of these"
+)
 _PREEMPTION_LIMIT = (
     "on a preemptible kernel a call that interrupts another one in the same probe is missed; "
     "nfszbx_missed_runs_total counts these"
@@ -76,7 +80,7 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
                 facts.symbols["tcp_cleanup_rbuf"],
             ),
             exact=True,
-            limits=(),
+            limits=_kprobe_limits(facts),
             hooks=(Hook("receive_kprobe", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
@@ -118,7 +122,7 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
                 *(facts.symbols[name] for name in (*names, "release_sock")),
             ),
             exact=True,
-            limits=(_CONNECTIONS_LIMIT,),
+            limits=_kprobe_limits(facts, _CONNECTIONS_LIMIT),
             hooks=(
                 Hook(
                     "transmit_kprobe",
@@ -161,6 +165,11 @@ def _trampoline_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
     mechanism") (in v5.12). Programs of kprobes and tracepoints run with preemption disabled.
     """
     return limits if facts.preemption.spares_programs else (*limits, _PREEMPTION_LIMIT)
+
+
+def _kprobe_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
+    """With what is left of the same: for longer connections, the next look catches up."""
+    return limits if facts.preemption.spares_programs else (*limits, _SHORT_LIMIT)
 
 
 def _tracepoint_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:

@@ -52,9 +52,6 @@ def nfs_map_readers() -> None:
                 for work in (small_files, large_file):
                     with measured(f"NFS beside a reader of BPF maps, {_title(work)}"):
                         do_at_once(functools.partial(work, place) for place in places)
-            _measure_short_connections(
-                "nfs", servers.NFS_PORT, SHORT_NFS_CONNECTIONS, "beside a reader of BPF maps"
-            )
             if reader.poll() is not None:
                 raise RuntimeError("the reader of BPF maps has ended")
         finally:
