@@ -15,8 +15,8 @@ _MAP_READERS_LIMIT = (
     "their CPU; nfszbx_missed_runs_total counts these"
 )
 _SHORT_LIMIT = (
-    "on a preemptible kernel a connection is missed that lasts no longer than a program that reads "
-    "BPF maps is preempted on its CPU; nfszbx_missed_runs_total has a share of these"
+    "on a preemptible kernel a connection is missed that begins and ends while a program that "
+    "reads BPF maps is preempted on its CPU; nfszbx_missed_runs_total counts missed runs"
 )
 _PREEMPTION_LIMIT = (
     "on a preemptible kernel a call that interrupts another one in the same probe is missed; "
