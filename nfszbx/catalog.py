@@ -133,8 +133,8 @@ LOST_EVENTS = Metric(
 MISSED_RUNS = Metric(
     "nfszbx_missed_runs_total",
     Kind.COUNTER,
-    "Probe hits that the kernel says it did not run; kprobes catch up with their bytes, other ways "
-    "do not.",
+    "Probe hits that the kernel says it did not run. The way kprobe catches up with their bytes "
+    "unless a whole connection is missed; the other ways, and NFS over UDP and RDMA, do not.",
 )
 MAP_ENTRIES = Metric("nfszbx_map_entries", Kind.GAUGE, "Entries in the kernel's map of clients.")
 MAP_MAX_ENTRIES = Metric(

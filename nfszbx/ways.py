@@ -68,7 +68,7 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
             Way.FUNCTION_EXIT,
             _need(facts.function_exit, facts.btf, facts.traceable["tcp_cleanup_rbuf"]),
             exact=facts.preemption.spares_programs,
-            limits=_trampoline_limits(facts, _REPEATS_LIMIT),
+            limits=_add_limit(facts, _PREEMPTION_LIMIT, _REPEATS_LIMIT),
             hooks=(Hook("receive_function_exit", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
@@ -80,14 +80,14 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
                 facts.symbols["tcp_cleanup_rbuf"],
             ),
             exact=True,
-            limits=_kprobe_limits(facts),
+            limits=_add_limit(facts, _SHORT_LIMIT),
             hooks=(Hook("receive_kprobe", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
             Way.TRACEPOINT,
             _need(facts.btf, facts.tracepoints["sock:sock_recv_length"]),
             exact=facts.preemption.spares_programs,
-            limits=_tracepoint_limits(facts, _TLS_LIMIT, _SPLICE_LIMIT),
+            limits=_add_limit(facts, _MAP_READERS_LIMIT, _TLS_LIMIT, _SPLICE_LIMIT),
             hooks=(Hook("receive_tracepoint", "sock_recv_length", "sock_recv_length"),),
         ),
     )
@@ -108,7 +108,7 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
             Way.FUNCTION_EXIT,
             _need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
             exact=facts.preemption.spares_programs,
-            limits=_trampoline_limits(facts),
+            limits=_add_limit(facts, _PREEMPTION_LIMIT),
             hooks=tuple(
                 Hook("transmit_function_exit", "tcp_sendmsg_locked", name) for name in names
             ),
@@ -122,7 +122,7 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
                 *(facts.symbols[name] for name in (*names, "release_sock")),
             ),
             exact=True,
-            limits=_kprobe_limits(facts, _CONNECTIONS_LIMIT),
+            limits=_add_limit(facts, _SHORT_LIMIT, _CONNECTIONS_LIMIT),
             hooks=(
                 Hook(
                     "transmit_kprobe",
@@ -135,7 +135,9 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
             Way.TRACEPOINT,
             _need(facts.btf, facts.tracepoints["sock:sock_send_length"]),
             exact=facts.preemption.spares_programs and not sends_pages,
-            limits=_tracepoint_limits(facts, _TLS_LIMIT, *([_PAGES_LIMIT] if sends_pages else [])),
+            limits=_add_limit(
+                facts, _MAP_READERS_LIMIT, _TLS_LIMIT, *([_PAGES_LIMIT] if sends_pages else [])
+            ),
             hooks=(Hook("transmit_tracepoint", "sock_send_length", "sock_send_length"),),
         ),
     )
@@ -157,29 +159,17 @@ def judge_rpc(facts: KernelFacts) -> tuple[Fact, tuple[Hook, ...]]:
     return available, tuple(hooks)
 
 
-def _trampoline_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
-    """With what preemption does to programs behind BPF trampolines.
+def _add_limit(facts: KernelFacts, of_preemption: str, *limits: str) -> tuple[str, ...]:
+    """With what preemption does to such programs, where the kernel may preempt them.
 
-    They run with preemption enabled, and a program that is already running on a CPU is not run
-    there again: Linux kernel commit ca06f55b9002 ("bpf: Add per-program recursion prevention
-    mechanism") (in v5.12). Programs of kprobes and tracepoints run with preemption disabled.
-    """
-    return limits if facts.preemption.spares_programs else (*limits, _PREEMPTION_LIMIT)
-
-
-def _kprobe_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
-    """With what is left of the same: for longer connections, the next look catches up."""
-    return limits if facts.preemption.spares_programs else (*limits, _SHORT_LIMIT)
-
-
-def _tracepoint_limits(facts: KernelFacts, *limits: str) -> tuple[str, ...]:
-    """With what other users of BPF do to programs of kprobes and tracepoints.
-
-    The kernel runs none of them on a CPU while a task there is inside an operation on a map
+    Programs behind BPF trampolines run with preemption enabled, and one that is already running on
+    a CPU is not run there again: Linux kernel commit ca06f55b9002 ("bpf: Add per-program recursion
+    prevention mechanism") (in v5.12). Those of kprobes and tracepoints run with preemption
+    disabled, but not at all on a CPU while a task there is inside an operation on a map
     (``bpf_disable_instrumentation``), and since Linux kernel commit 74d862b682f5 ("sched: Make
     migrate_disable/enable() independent of RT") (in v5.11) such a task can be preempted.
     """
-    return limits if facts.preemption.spares_programs else (*limits, _MAP_READERS_LIMIT)
+    return limits if facts.preemption.spares_programs else (*limits, of_preemption)
 
 
 def _need(*facts: Fact) -> Fact:
