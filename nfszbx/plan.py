@@ -203,7 +203,10 @@ def _find_omissions(
             ]
             yield Omission(what, "; ".join(reasons), remedy)
         elif not choice.chosen.exact:
-            yield Omission(f"a part of the {what}", choice.chosen.limits[-1], remedy)
+            # Where the kernel is preempted, only kprobes are exact, and chosen where there are any.
+            preempted = config.way == "auto" and not facts.preemption.spares_programs
+            better = "use a kernel with kprobes" if preempted else remedy
+            yield Omission(f"a part of the {what}", choice.chosen.limits[-1], better)
     for listener in facts.other_nfsd_transports:
         if config.services.nfsd.enabled and listener.partition(" ")[0] not in rpc_transports:
             reason = judge_rpc(facts)[0].reason or "it is not known how to count it"

@@ -78,6 +78,7 @@ def test_recorded_kernels(name: str, receive: object, transmit: object) -> None:
     assert not plan.obstacles
     is_exact = all(choice.chosen and choice.chosen.exact for choice in plan.choices)
     assert [omission.what for omission in plan.omissions] == ([] if is_exact else PARTS)
+    assert {omission.remedy for omission in plan.omissions} <= {"use a kernel with kprobes"}
 
 
 def test_kprobes_where_trampolines_are_missing() -> None:
