@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nfszbx.config import Config
+from nfszbx.config import Config, Way
 from nfszbx.errors import BpftraceError, KernelError, NfszbxError, PrivilegeError
 from nfszbx.kernel.facts import KernelFacts
 from nfszbx.traffic import SLOTS, Direction, Service, Slot, Transport
@@ -83,6 +83,8 @@ class Plan:
     map_max_entries: int
     bpftrace_version: tuple[int, int, int]
     bpftrace_finds_btf: bool
+    raw_tracepoints: bool
+    """Is the state of connections told by a raw tracepoint?"""
 
     @property
     def measured_directions(self) -> tuple[Direction, ...]:
@@ -128,6 +130,7 @@ def make_plan(facts: KernelFacts, config: Config) -> Plan:
         config.map_max_entries,
         facts.bpftrace.version,
         facts.bpftrace.finds_btf,
+        facts.bpftrace.knows_raw_tracepoints,
     )
 
 
@@ -203,14 +206,23 @@ def _find_omissions(
             ]
             yield Omission(what, "; ".join(reasons), remedy)
         elif not choice.chosen.exact:
-            # Where the kernel is preempted, only kprobes are exact, and chosen where there are any.
-            preempted = config.way == "auto" and not facts.preemption.spares_programs
-            better = "use a kernel with kprobes" if preempted else remedy
+            better = _find_better(choice.chosen, facts, config)
             yield Omission(f"a part of the {what}", choice.chosen.limits[-1], better)
     for listener in facts.other_nfsd_transports:
         if config.services.nfsd.enabled and listener.partition(" ")[0] not in rpc_transports:
             reason = judge_rpc(facts)[0].reason or "it is not known how to count it"
             yield Omission(f"NFS over {listener}", reason, "mount with proto=tcp")
+
+
+def _find_better(chosen: Candidate, facts: KernelFacts, config: Config) -> str:
+    """What would make an inexact choice exact."""
+    if config.way != "auto":
+        return "set way to auto"
+    if facts.preemption.spares_programs:
+        return "use a newer kernel"
+    if chosen.way is Way.KPROBE:
+        return "install bpftrace 0.19 or later"
+    return "use a kernel with kprobes"
 
 
 def _find_obstacles(

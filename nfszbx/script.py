@@ -14,6 +14,7 @@ from textwrap import indent
 from nfszbx.config import Way
 from nfszbx.fragments import fill_fragment, read_fragment
 from nfszbx.plan import Plan, ServicePlan
+from nfszbx.script_raw import use_raw_tracepoint
 from nfszbx.script_rpc import AF_INET6, render_rpc_account
 from nfszbx.traffic import SLOTS, Direction, Service, Slot, Transport
 from nfszbx.ways import Hook
@@ -38,10 +39,15 @@ def render_script(plan: Plan) -> Script:
         raise ValueError("nothing to count")
     parts = [_render_header(plan), *(_render_hook(hook, plan) for hook in hooks)]
     if plan.audited:
-        closed = read_fragment("closed_connections")
+        closed = _read_fragment("closed_connections", plan)
         parts.append(fill_fragment(closed, lambda *_: _render_closed(plan)))
     parts.append(fill_fragment(read_fragment("cycle"), lambda name, _: _fill_cycle(name, plan)))
     return Script("\n".join(parts), _list_settings(plan))
+
+
+def _read_fragment(name: str, plan: Plan) -> str:
+    text = read_fragment(name)
+    return use_raw_tracepoint(text) if plan.raw_tracepoints else text
 
 
 def _list_settings(plan: Plan) -> dict[str, str]:
@@ -87,7 +93,7 @@ def _render_hook(hook: Hook, plan: Plan) -> str:
             return render_rpc_account(plan.byte_order, Direction(argument))
         return _render_account(plan, Direction(argument))
 
-    text = fill_fragment(read_fragment(hook.fragment), fill)
+    text = fill_fragment(_read_fragment(hook.fragment, plan), fill)
     return text.replace(hook.written_for, hook.placed_on)
 
 
@@ -116,7 +122,8 @@ def _render_closed(plan: Plan) -> str:
         f"  $transmit_slot = {Slot(group.services[0], Direction.TRANSMIT).number};\n}}"
         for group in plan.audited
     ]
-    return "$receive_slot = 0;\n$transmit_slot = 0;\n" + " else ".join(branches)
+    slots = "$receive_slot = 0;\n$transmit_slot = 0;\n"
+    return f"{_render_port(plan)}\n{slots}{' else '.join(branches)}"
 
 
 def _render_select(plan: Plan) -> str:

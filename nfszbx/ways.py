@@ -63,12 +63,14 @@ class Candidate:
 
 def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
     """The ways to count what the server receives, in the order of preference."""
-    return (
+    preempted = not facts.preemption.spares_programs
+    return _order(
+        facts,
         Candidate(
             Way.FUNCTION_EXIT,
             _need(facts.function_exit, facts.btf, facts.traceable["tcp_cleanup_rbuf"]),
-            exact=facts.preemption.spares_programs,
-            limits=_add_limit(facts, _PREEMPTION_LIMIT, _REPEATS_LIMIT),
+            exact=not preempted,
+            limits=(_REPEATS_LIMIT, *_limit_if(preempted, _PREEMPTION_LIMIT)),
             hooks=(Hook("receive_function_exit", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
@@ -79,15 +81,15 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
                 facts.tracepoints["sock:inet_sock_set_state"],
                 facts.symbols["tcp_cleanup_rbuf"],
             ),
-            exact=True,
-            limits=_add_limit(facts, _SHORT_LIMIT),
+            exact=not _loses_connections(facts),
+            limits=_limit_if(_loses_connections(facts), _SHORT_LIMIT),
             hooks=(Hook("receive_kprobe", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
             Way.TRACEPOINT,
             _need(facts.btf, facts.tracepoints["sock:sock_recv_length"]),
-            exact=facts.preemption.spares_programs,
-            limits=_add_limit(facts, _MAP_READERS_LIMIT, _TLS_LIMIT, _SPLICE_LIMIT),
+            exact=not preempted,
+            limits=(_TLS_LIMIT, _SPLICE_LIMIT, *_limit_if(preempted, _MAP_READERS_LIMIT)),
             hooks=(Hook("receive_tracepoint", "sock_recv_length", "sock_recv_length"),),
         ),
     )
@@ -101,14 +103,15 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
     names = (
         ("tcp_sendmsg_locked",) if pages.is_absent else ("tcp_sendmsg_locked", "do_tcp_sendpages")
     )
-
     sends_pages = not facts.symbols["tcp_sendpage"].is_absent
-    return (
+    preempted = not facts.preemption.spares_programs
+    return _order(
+        facts,
         Candidate(
             Way.FUNCTION_EXIT,
             _need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
-            exact=facts.preemption.spares_programs,
-            limits=_add_limit(facts, _PREEMPTION_LIMIT),
+            exact=not preempted,
+            limits=_limit_if(preempted, _PREEMPTION_LIMIT),
             hooks=tuple(
                 Hook("transmit_function_exit", "tcp_sendmsg_locked", name) for name in names
             ),
@@ -121,8 +124,8 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
                 facts.tracepoints["sock:inet_sock_set_state"],
                 *(facts.symbols[name] for name in (*names, "release_sock")),
             ),
-            exact=True,
-            limits=_add_limit(facts, _SHORT_LIMIT, _CONNECTIONS_LIMIT),
+            exact=not _loses_connections(facts),
+            limits=(_CONNECTIONS_LIMIT, *_limit_if(_loses_connections(facts), _SHORT_LIMIT)),
             hooks=(
                 Hook(
                     "transmit_kprobe",
@@ -134,9 +137,11 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         Candidate(
             Way.TRACEPOINT,
             _need(facts.btf, facts.tracepoints["sock:sock_send_length"]),
-            exact=facts.preemption.spares_programs and not sends_pages,
-            limits=_add_limit(
-                facts, _MAP_READERS_LIMIT, _TLS_LIMIT, *([_PAGES_LIMIT] if sends_pages else [])
+            exact=not preempted and not sends_pages,
+            limits=(
+                _TLS_LIMIT,
+                *_limit_if(preempted, _MAP_READERS_LIMIT),
+                *_limit_if(sends_pages, _PAGES_LIMIT),
             ),
             hooks=(Hook("transmit_tracepoint", "sock_send_length", "sock_send_length"),),
         ),
@@ -159,17 +164,31 @@ def judge_rpc(facts: KernelFacts) -> tuple[Fact, tuple[Hook, ...]]:
     return available, tuple(hooks)
 
 
-def _add_limit(facts: KernelFacts, of_preemption: str, *limits: str) -> tuple[str, ...]:
-    """With what preemption does to such programs, where the kernel may preempt them.
+def _order(facts: KernelFacts, *candidates: Candidate) -> tuple[Candidate, ...]:
+    """Function exit comes first where it is exact, and last where it may lose the most.
 
     Programs behind BPF trampolines run with preemption enabled, and one that is already running on
     a CPU is not run there again: Linux kernel commit ca06f55b9002 ("bpf: Add per-program recursion
-    prevention mechanism") (in v5.12). Those of kprobes and tracepoints run with preemption
-    disabled, but not at all on a CPU while a task there is inside an operation on a map
-    (``bpf_disable_instrumentation``), and since Linux kernel commit 74d862b682f5 ("sched: Make
-    migrate_disable/enable() independent of RT") (in v5.11) such a task can be preempted.
+    prevention mechanism") (in v5.12).
     """
-    return limits if facts.preemption.spares_programs else (*limits, of_preemption)
+    if facts.preemption.spares_programs:
+        return candidates
+    return tuple(sorted(candidates, key=lambda candidate: candidate.way is Way.FUNCTION_EXIT))
+
+
+def _loses_connections(facts: KernelFacts) -> bool:
+    """Can kprobes miss the begin and the end of a connection, and all in between?
+
+    Programs of kprobes and tracepoints run with preemption disabled, but not at all on a CPU while
+    a task there is inside an operation on a map (``bpf_disable_instrumentation``), and since Linux
+    kernel commit 74d862b682f5 ("sched: Make migrate_disable/enable() independent of RT") (in v5.11)
+    such a task can be preempted. Those of raw tracepoints do not heed that.
+    """
+    return not (facts.preemption.spares_programs or facts.bpftrace.knows_raw_tracepoints)
+
+
+def _limit_if(applies: object, limit: str) -> tuple[str, ...]:
+    return (limit,) if applies else ()
 
 
 def _need(*facts: Fact) -> Fact:

@@ -79,6 +79,11 @@ class BpftraceFacts:
     """False when it does not see the kernel's BTF, though it is there, unless told where."""
 
     @property
+    def knows_raw_tracepoints(self) -> bool:
+        """Since 0.18 (bpftrace commit 63aa8eb4f); one release later it lists them, too."""
+        return self.version >= (0, 19, 0)
+
+    @property
     def version_text(self) -> str:
         """``0.17.0``."""
         return ".".join(str(part) for part in self.version)

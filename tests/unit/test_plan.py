@@ -92,7 +92,10 @@ def test_kprobes_where_trampolines_are_missing() -> None:
     )
 
 
-@pytest.mark.parametrize("mode", [Preemption.LAZY, Preemption.FULL, Preemption.UNKNOWN])
+PREEMPTED = [Preemption.LAZY, Preemption.FULL, Preemption.UNKNOWN]
+
+
+@pytest.mark.parametrize("mode", PREEMPTED)
 def test_only_kprobes_are_exact_where_the_kernel_is_preempted(mode: Preemption) -> None:
     facts = dataclasses.replace(recorded("debian13-6.12"), preemption=mode)
     assert chosen(make_plan(facts, Config()))[Direction.RECEIVE] == (
@@ -104,6 +107,18 @@ def test_only_kprobes_are_exact_where_the_kernel_is_preempted(mode: Preemption) 
         forced = make_plan(facts, Config(way=way.value))
         assert [omission.what for omission in forced.omissions] == PARTS
         assert "nfszbx_missed_runs_total" in forced.omissions[0].reason
+
+
+@pytest.mark.parametrize("mode", PREEMPTED)
+def test_kprobes_lose_connections_there_with_an_old_bpftrace(mode: Preemption) -> None:
+    """They lose the least still, and stay the first choice."""
+    facts = recorded("debian13-6.12")
+    old = dataclasses.replace(facts.bpftrace, version=(0, 18, 0))
+    plan = make_plan(dataclasses.replace(facts, preemption=mode, bpftrace=old), Config())
+    assert [choice.chosen.way for choice in plan.choices if choice.chosen] == [Way.KPROBE] * 2
+    assert [omission.what for omission in plan.omissions] == PARTS
+    assert "nfszbx_missed_runs_total" in plan.omissions[0].reason
+    assert {omission.remedy for omission in plan.omissions} == {"install bpftrace 0.19 or later"}
 
 
 def test_inlined_function_moves_only_its_own_direction() -> None:

@@ -52,6 +52,9 @@ def nfs_map_readers() -> None:
                 for work in (small_files, large_file):
                     with measured(f"NFS beside a reader of BPF maps, {_title(work)}"):
                         do_at_once(functools.partial(work, place) for place in places)
+            count = SHORT_NFS_CONNECTIONS
+            when = "beside a reader of BPF maps"
+            _measure_short_connections("nfs", servers.NFS_PORT, count, when)
             if reader.poll() is not None:
                 raise RuntimeError("the reader of BPF maps has ended")
         finally:
