@@ -7,7 +7,7 @@ The address is always the IPv6 form, in two halves as the machine stores them; a
 ``::ffff:a.b.c.d`` whichever socket it came through, so it has one key.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from textwrap import indent
 
@@ -39,14 +39,13 @@ def render_script(plan: Plan) -> Script:
         raise ValueError("nothing to count")
     parts = [_render_header(plan), *(_render_hook(hook, plan) for hook in hooks)]
     if plan.audited:
-        closed = _read_fragment("closed_connections", plan)
-        parts.append(fill_fragment(closed, lambda *_: _render_closed(plan)))
+        parts.append(_fill("closed_connections", plan, lambda *_: _render_closed(plan)))
     parts.append(fill_fragment(read_fragment("cycle"), lambda name, _: _fill_cycle(name, plan)))
     return Script("\n".join(parts), _list_settings(plan))
 
 
-def _read_fragment(name: str, plan: Plan) -> str:
-    text = read_fragment(name)
+def _fill(name: str, plan: Plan, fill: Callable[[str, str], str]) -> str:
+    text = fill_fragment(read_fragment(name), fill)
     return use_raw_tracepoint(text) if plan.raw_tracepoints else text
 
 
@@ -93,8 +92,7 @@ def _render_hook(hook: Hook, plan: Plan) -> str:
             return render_rpc_account(plan.byte_order, Direction(argument))
         return _render_account(plan, Direction(argument))
 
-    text = fill_fragment(_read_fragment(hook.fragment, plan), fill)
-    return text.replace(hook.written_for, hook.placed_on)
+    return _fill(hook.fragment, plan, fill).replace(hook.written_for, hook.placed_on)
 
 
 def _fill_cycle(name: str, plan: Plan) -> str:
