@@ -44,17 +44,21 @@ def nfs_tls() -> None:
 
 def nfs_map_readers() -> None:
     """NFS while another program reads BPF maps all the time, during which probes may not run."""
+    mounts = dict(zip(CLIENTS, ("vers=3,nolock", "vers=4.1", "vers=4.2"), strict=False))
+    with _nfs_mounted(mounts, ipv6=False) as places, _map_reader():
+        for work in (small_files, large_file):
+            with measured(f"NFS beside a reader of BPF maps, {_title(work)}"):
+                do_at_once(functools.partial(work, place) for place in places)
+        when = "beside a reader of BPF maps"
+        _measure_short_connections("nfs", servers.NFS_PORT, SHORT_NFS_CONNECTIONS, when)
+
+
+@contextmanager
+def _map_reader() -> Iterator[None]:
     program = "profile:hz:99 { @[rand % 4000] = count(); } interval:ms:20 { print(@); }"
     with subprocess.Popen(["bpftrace", "-e", program], stdout=subprocess.DEVNULL) as reader:
         try:
-            mounts = dict(zip(CLIENTS, ("vers=3,nolock", "vers=4.1", "vers=4.2"), strict=False))
-            with _nfs_mounted(mounts, ipv6=False) as places:
-                for work in (small_files, large_file):
-                    with measured(f"NFS beside a reader of BPF maps, {_title(work)}"):
-                        do_at_once(functools.partial(work, place) for place in places)
-            count = SHORT_NFS_CONNECTIONS
-            when = "beside a reader of BPF maps"
-            _measure_short_connections("nfs", servers.NFS_PORT, count, when)
+            yield
             if reader.poll() is not None:
                 raise RuntimeError("the reader of BPF maps has ended")
         finally:
