@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.debian import BuildError
 from tests.requirements import require_programs
 from tests.vm.guest.scenarios import SCENARIOS
-from tests.vm.image import ImageBuildError
 from tests.vm.lab import Lab
 from tests.vm.machine import MachineLostError
 from tests.vm.matrix import MATRIX, ROWS, Row
@@ -88,7 +88,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A lost machine, or an image that cannot be built, is an error, not a failed test."""
     report = yield
-    if call.excinfo and isinstance(call.excinfo.value, MachineLostError | ImageBuildError):
+    if call.excinfo and isinstance(call.excinfo.value, MachineLostError | BuildError):
         report.longrepr = f"{type(call.excinfo.value).__name__}: {call.excinfo.value}"
         report.when = "setup"  # counted and shown as an error
     return report

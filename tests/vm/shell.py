@@ -2,7 +2,8 @@
 
 import sys
 
-from tests.vm.image import ImageBuildError, get_image
+from tests.debian import BuildError
+from tests.vm.image import get_image
 from tests.vm.machine import Machine, MachineLostError
 from tests.vm.matrix import ROWS
 
@@ -16,7 +17,7 @@ def main() -> None:
         print(f"booting {kernel}; the checkout is in /src; end with exit")
         with Machine(get_image(ROWS[kernel])) as machine:
             machine.interact()
-    except (ImageBuildError, MachineLostError) as error:
+    except (BuildError, MachineLostError) as error:
         sys.exit(str(error))
 
 
