@@ -12,7 +12,8 @@ PYTHON ?= python3
 RUN_PACKAGES := bpftrace mount
 DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
-	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql
+	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
+	mmdebstrap debian-archive-keyring openssl gcc libssl-dev python3-dev
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
 .PHONY: run demo test test-fast test-vm vm accuracy lint root tracefs \
@@ -25,6 +26,7 @@ demo: root demo-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/python -m tests.live.demo $(ARGS)
 
 test: root test-packages tracefs lint
+	@$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --editable '.[psk]'
 	$(VENV)/bin/python -m pytest --ignore tests/vm $(ARGS)
 
 test-fast: $(VENV)/installed-dev

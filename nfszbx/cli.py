@@ -15,12 +15,20 @@ from nfszbx.errors import ConfigurationError, KernelError, NfszbxError
 from nfszbx.kernel.facts import KernelFacts, facts_from_json, facts_to_json
 from nfszbx.kernel.read import read_facts
 from nfszbx.log import start_logging
+from nfszbx.options import (
+    ConfigOption,
+    ZabbixAgentConfigOption,
+    ZabbixHostOption,
+    ZabbixServerOption,
+    make_zabbix_flags,
+)
 from nfszbx.plan import make_plan
 from nfszbx.report import find_idle_services, render_json, render_text
 from nfszbx.script import render_script
 from nfszbx.settings import Flag, load_config
 from nfszbx.streams import open_standard_streams, redirect_to_nowhere
 from nfszbx.watch import log_omissions
+from nfszbx.zabbix import commands as zabbix_commands
 
 _log = logging.getLogger(__name__)
 
@@ -28,15 +36,14 @@ app = typer.Typer(
     help="Tells who moves how much through a Linux file server.",
     epilog="Exit codes: 0 done; 1 unexpected failure; 2 wrong setting, flag or file; 3 not root; "
     "4 bpftrace missing or too old; 5 this kernel, as it is set up, cannot be measured; "
-    "6 a sink cannot start.",
+    "6 a sink cannot start; 7 Zabbix refuses, or is not set up to show anything.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; default /etc/nfszbx/nfszbx.toml.")
-]
+app.add_typer(zabbix_commands.app, name="zabbix")
+
 WayOption = Annotated[str | None, typer.Option(help="auto, function_exit, kprobe or tracepoint.")]
 IntervalOption = Annotated[int | None, typer.Option(help="Seconds between two values.")]
 FactsOption = Annotated[
@@ -57,11 +64,10 @@ def run(
     way: WayOption = None,
     prometheus_address: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
     prometheus_port: Annotated[int | None, typer.Option(help="Where to listen.")] = None,
-    zabbix_server: Annotated[str | None, typer.Option(help="Name or address.")] = None,
+    zabbix_server: ZabbixServerOption = None,
     zabbix_port: Annotated[int | None, typer.Option(help="Trapper port of the server.")] = None,
-    zabbix_host: Annotated[
-        str | None, typer.Option(help="This machine's name in Zabbix; default: its host name.")
-    ] = None,
+    zabbix_agent_config: ZabbixAgentConfigOption = None,
+    zabbix_host: ZabbixHostOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not start when anything is left out.")
     ] = False,
@@ -75,9 +81,8 @@ def run(
         Flag("--way", ("way",), way),
         Flag("--prometheus-address", ("prometheus", "address"), prometheus_address),
         Flag("--prometheus-port", ("prometheus", "port"), prometheus_port),
-        Flag("--zabbix-server", ("zabbix", "server"), zabbix_server),
         Flag("--zabbix-port", ("zabbix", "port"), zabbix_port),
-        Flag("--zabbix-host", ("zabbix", "host"), zabbix_host),
+        *make_zabbix_flags(zabbix_server, zabbix_host, zabbix_agent_config),
     )
     start_logging(settings.log_level)
     facts = read_facts(settings.bpftrace)

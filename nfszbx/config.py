@@ -11,8 +11,16 @@ from ipaddress import ip_address
 from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
 
+from nfszbx.nodes import parse_node
 from nfszbx.traffic import Service
 
 
@@ -42,15 +50,23 @@ def _check_address(text: str) -> str:
         raise ValueError("should be an IPv4 or IPv6 address, like 127.0.0.1 or ::1") from None
 
 
-def _check_host(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", text):
-        return text
+def _check_servers(text: str) -> str:
     try:
-        return str(ip_address(text))
+        for node in text.split(";"):
+            host, _ = parse_node(node.strip(), 1)
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", host):
+                ip_address(host)
     except ValueError:
         raise ValueError(
-            "should be a DNS name or an IP address; the port is a key of its own"
+            "should be a DNS name or an IP address, with a port or without, as in "
+            "zabbix.example.org, 192.0.2.7:10051 or [2001:db8::1]:10051; ; stands between HA nodes"
         ) from None
+    return text
+
+
+def _split_servers(value: object) -> object:
+    """A text as the Zabbix agent has it, with commas, is as good as a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
@@ -61,10 +77,11 @@ TaskName = Annotated[
     _matching(r"[A-Za-z0-9_.:/@+\[\]-]{1,15}", "1 to 15 of the characters A-Z a-z 0-9 _.:/@+[]-"),
 ]
 IpAddress = Annotated[str, AfterValidator(_check_address)]
-HostName = Annotated[str, AfterValidator(_check_host)]
 ZabbixHostName = Annotated[
     str, _matching(r"[A-Za-z0-9_. -]{1,128}", "1 to 128 letters, digits, blanks, dots, _ and -")
 ]
+FilePath = Annotated[str, _matching(r"/[^\0\n]*", "an absolute path")]
+ZabbixServers = Annotated[str, AfterValidator(_check_servers)]
 ProgramPath = Annotated[str, _matching(r"/[!-~]+", "an absolute path without blanks")]
 
 
@@ -128,14 +145,68 @@ class PrometheusConfig(_Settings):
     port: Port = 20490
 
 
+class ZabbixTlsConfig(_Settings):
+    """Encryption; the names are those of the Zabbix agent's settings."""
+
+    connect: Literal["unencrypted", "psk", "cert"] = "unencrypted"
+    psk_identity: str | None = None
+    psk_file: FilePath | None = None
+    ca_file: FilePath | None = None
+    crl_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
+    server_cert_issuer: str | None = None
+    server_cert_subject: str | None = None
+
+
+class ZabbixApiConfig(_Settings):
+    """The frontend's API, for ``nfszbx zabbix``; measuring does without it."""
+
+    url: Annotated[
+        str, _matching(r"https?://[!-?A-~]+", "a URL without a user: https://zabbix.example.org")
+    ] = ""
+    """Of the frontend, as in a browser."""
+    token_file: FilePath | None = None
+    """Has an API token of Zabbix in its first line."""
+    token: SecretStr | None = None
+    """The same by itself, for the environment: ``NFSZBX_ZABBIX__API__TOKEN``."""
+    ca_file: FilePath | None = None
+    """Authority of the frontend's certificate, if not one that this machine trusts."""
+
+
 class ZabbixConfig(_Settings):
     """Where values are sent, and as which Zabbix host."""
 
-    server: HostName = "127.0.0.1"
+    servers: Annotated[
+        tuple[ZabbixServers, ...], BeforeValidator(_split_servers), Field(min_length=1)
+    ] = ("127.0.0.1",)
+    """Each gets every value: a server, its HA nodes with ; between them, or a proxy."""
     port: Port = 10051
+    """Of the servers that are named without one."""
     host: ZabbixHostName | None = None
     """Name of the host in Zabbix; unset means this machine's host name."""
+    agent_config: FilePath | None = None
+    """A Zabbix agent's configuration: what is not set here is read there."""
+    source_address: IpAddress | None = None
     timeout_seconds: Annotated[int, Field(strict=True, ge=1, le=300)] = 10
+    clients_interval_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 60
+    """Time between two values of a client, if longer than interval_seconds."""
+    max_clients: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1000
+    """Clients that Zabbix is shown; each takes memory of its server as long as it is known."""
+    client_retention_days: Annotated[int, Field(strict=True, ge=1, le=365)] = 7
+    """How long an idle client is shown."""
+    tls: ZabbixTlsConfig = ZabbixTlsConfig()
+    api: ZabbixApiConfig = ZabbixApiConfig()
+
+
+class SpoolConfig(_Settings):
+    """Where values wait until servers have them for certain."""
+
+    directory: FilePath = "/var/lib/nfszbx"
+    max_bytes: Annotated[int, Field(strict=True, ge=1_000_000)] = 500_000_000
+    max_age_hours: Annotated[int, Field(strict=True, ge=1, le=24 * 30)] = 24
+    replay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] = 300
+    """After a disconnect, what a server took in that time before is sent again."""
 
 
 class Config(_Settings):
@@ -158,6 +229,7 @@ class Config(_Settings):
     services: ServicesConfig = ServicesConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
     zabbix: ZabbixConfig = ZabbixConfig()
+    spool: SpoolConfig = SpoolConfig()
 
 
 def find_conflicts(config: Config) -> list[tuple[str, str]]:
@@ -171,9 +243,17 @@ def find_conflicts(config: Config) -> list[tuple[str, str]]:
     conflicts += _find_port_conflicts(enabled)
     if not enabled:
         conflicts.append(("services", "every service is disabled; enable at least one"))
+    conflicts += _find_tls_conflicts(config.zabbix.tls)
     if not config.sinks:
         conflicts.append(("sinks", "no sink is named; choose console, prometheus or zabbix"))
     return conflicts
+
+
+def _find_tls_conflicts(tls: ZabbixTlsConfig) -> Iterator[tuple[str, str]]:
+    needed = {"psk": ("psk_identity", "psk_file"), "cert": ("ca_file", "cert_file", "key_file")}
+    for key in needed.get(tls.connect, ()):
+        if not getattr(tls, key):
+            yield f"zabbix.tls.{key}", f"connect = '{tls.connect}' needs it"
 
 
 def _find_service_conflicts(service: Service, settings: ServiceConfig) -> Iterator[tuple[str, str]]:

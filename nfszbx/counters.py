@@ -41,6 +41,9 @@ class Delta:
     """Every slot."""
     rows: Mapping[tuple[Slot, str], Bytes]
     """By slot and client or ``other``. A client without any traffic in a slot has no row there."""
+    clients: Mapping[tuple[Slot, str], int]
+    """Bytes in the interval of every client that moved any, with a row or not; ``other`` is what
+    the kernel had no room for."""
     map_entries: int
     """Entries of the kernel's map of clients."""
 
@@ -93,7 +96,8 @@ class Counters:
         self._rows.update(by_client)
 
         totals = Counter(overflow)
-        rows = Counter({(slot, OTHER): count for slot, count in overflow.items()})
+        unnamed = {(slot, OTHER): count for slot, count in overflow.items()}
+        rows = Counter(unnamed)
         for (slot, client), count in clients.items():
             totals[slot] += count
             rows[slot, client if client in self._rows.clients else OTHER] += count
@@ -110,6 +114,7 @@ class Counters:
                 for key, total in self._row_totals.items()
                 if key[1] in shown
             },
+            clients={key: count for key, count in (clients | unnamed).items() if count},
             map_entries=len(child.client_bytes),
         )
 

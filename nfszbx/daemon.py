@@ -15,11 +15,11 @@ from nfszbx.kernel.facts import KernelFacts
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
 from nfszbx.script import render_script
-from nfszbx.sinks.base import Sink
+from nfszbx.sinks.base import Worker
 from nfszbx.sinks.console import make_console_sink
 from nfszbx.sinks.prometheus import PrometheusSink
 from nfszbx.sinks.worker import SinkWorker
-from nfszbx.sinks.zabbix import ZabbixSink
+from nfszbx.sinks.zabbix import open_zabbix
 from nfszbx.watch import TransportWatch, log_omissions
 
 OVERDUE_INTERVALS = 1.5
@@ -33,30 +33,30 @@ MAX_NOTICES = 100
 _log = logging.getLogger(__name__)
 
 
-def open_sinks(config: Config) -> list[Sink]:
+def open_sinks(config: Config) -> list[Worker]:
     """The configured sinks. Raises :class:`SinkStartError`, with those opened before it closed."""
-    sinks: list[Sink] = []
+    workers: list[Worker] = []
     try:
         for name in dict.fromkeys(config.sinks):
             match name:
                 case "console":
-                    sinks.append(make_console_sink())
+                    workers.append(SinkWorker(make_console_sink()))
                 case "prometheus":
-                    sinks.append(PrometheusSink(config.prometheus))
+                    workers.append(SinkWorker(PrometheusSink(config.prometheus)))
                 case "zabbix":
-                    sinks.append(ZabbixSink(config.zabbix))
+                    workers.append(open_zabbix(config))
     except BaseException:
-        for sink in sinks:
-            sink.close()
+        for worker in workers:
+            worker.stop(SINK_STOP_SECONDS)
         raise
-    return sinks
+    return workers
 
 
 class Daemon:
     """One run, from start to the signal that ends it. Belongs to the main thread."""
 
     def __init__(
-        self, config: Config, facts: KernelFacts, plan: Plan, sinks: Sequence[Sink]
+        self, config: Config, facts: KernelFacts, plan: Plan, workers: Sequence[Worker]
     ) -> None:
         self._program = facts.bpftrace.path
         self._script = render_script(plan)
@@ -69,7 +69,7 @@ class Daemon:
             lambda: ChildProcess(self._program, self._script), config.interval_seconds
         )
         self._auditor = Auditor(plan, config.audit_interval_seconds)
-        self._workers = [SinkWorker(sink) for sink in sinks]
+        self._workers = workers
         self._stopping = False
         self._overdue_at = 0.0
         self._known_notices: set[str] = set()
@@ -154,7 +154,7 @@ class Daemon:
             unix_seconds(),
             measured=measured,
             child_up=self._supervisor.delivers,
-            sinks=tuple(worker.health() for worker in self._workers),
+            sinks=tuple(tally for worker in self._workers for tally in worker.healths()),
         )
         for worker in self._workers:
             worker.put(samples)

@@ -8,6 +8,7 @@
     |- BpftraceError            4   bpftrace is missing, too old, or does not start
     |- KernelError              5   tracefs, BTF or every way of counting is missing
     |- SinkStartError           6   a sink cannot start: port in use, address not of this machine
+    |- ZabbixError              7   Zabbix was asked and refused, or something is wrong with it
     |- SinkDeliveryError        -   one delivery failed (never ends the program)
     |  |- SinkUnavailableError      the service did not answer: the same values are tried again
     |  |- SinkRefusedError          the service answered and refused: trying again would not help
@@ -58,6 +59,12 @@ class SinkStartError(NfszbxError):
     """A sink cannot start."""
 
     exit_code = 6
+
+
+class ZabbixError(NfszbxError):
+    """Zabbix cannot be asked, refused, or is not set up for what it is to show."""
+
+    exit_code = 7
 
 
 class SinkDeliveryError(NfszbxError):

@@ -7,6 +7,7 @@ what time it is.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from nfszbx.counters import Counters, Delta
 from nfszbx.dump import Dump, DumpReader, LostEvents
@@ -147,4 +148,6 @@ class Pipeline:
             sinks,
         )
         timed = measured and self._timed
-        return make_samples(self._delta, health, unix_seconds, complete=complete, timed=timed)
+        samples = make_samples(self._delta, health, unix_seconds, measured=measured, timed=timed)
+        is_last = measured and self.dump is not None and self.dump.is_last
+        return replace(samples, is_last=is_last)

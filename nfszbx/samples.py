@@ -1,7 +1,7 @@
 """Turns a delta and the health into samples; the only place that converts units."""
 
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
 
 from nfszbx import __version__, catalog
 from nfszbx.catalog import Metric
@@ -39,21 +39,36 @@ class Samples:
     complete: bool
     """True when all traffic of the interval was counted."""
     samples: tuple[Sample, ...]
+    seconds: float | None = None
+    """Length of the interval; None when no dump has ended it."""
+    timed: bool = False
+    """True when the length is known well enough for rates."""
+    client_bytes: Mapping[tuple[Metric, tuple[str, ...]], int] = field(default_factory=dict)
+    """Bytes in the interval of every client, with a row or not, by its counter and labels."""
+    is_last: bool = False
+    """True when counting ended with it."""
 
 
 def make_samples(
-    delta: Delta | None, health: Health, unix_seconds: float, *, complete: bool, timed: bool
+    delta: Delta | None, health: Health, unix_seconds: float, *, measured: bool, timed: bool
 ) -> Samples:
-    """The samples of an interval; without a new dump, ``delta`` is the last one (None before).
+    """The samples of an interval that a dump has ended (``measured``).
 
-    Rates are missing, since nobody knows them, unless the interval was ``timed``: a dump has just
-    ended it, and its time is known. What the plan does not measure is missing as well, rather
-    than zero.
+    Without a new dump, ``delta`` is the last one, None before the first. Rates are missing, since
+    nobody knows them, unless the interval was ``timed`` as well: its length is known. What the plan
+    does not measure is missing, too, rather than zero.
     """
     samples = [*_health_samples(delta, health)]
     if delta is not None:
         samples += _traffic_samples(delta, health.plan.measured_slots, timed=timed)
-    return Samples(unix_seconds, complete, tuple(samples))
+    complete = measured and delta is not None and delta.complete
+    seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if measured and delta else None
+    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {
+        (_ROWS[slot.direction][0], (*slot.flow, client)): count
+        for (slot, client), count in (delta.clients if measured and delta else {}).items()
+        if slot in health.plan.measured_slots
+    }
+    return Samples(unix_seconds, complete, tuple(samples), seconds, timed, client_bytes)
 
 
 def _traffic_samples(delta: Delta, slots: Set[Slot], *, timed: bool) -> Iterator[Sample]:

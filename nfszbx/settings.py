@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from nfszbx.agent_config import read_agent_config
 from nfszbx.config import Config, find_conflicts
 from nfszbx.errors import ConfigurationError
 
@@ -20,6 +21,8 @@ ENVIRONMENT_PREFIX = "NFSZBX_"
 CONFIG_VARIABLE = "NFSZBX_CONFIG"
 DEFAULT_PATH = Path("/etc/nfszbx/nfszbx.toml")
 
+_SECRETS = {("zabbix", "api", "token"), ("zabbix", "api", "token_file")}
+"""What may be a password, also by mistake, and is not shown."""
 _PLAIN_MESSAGES = {"model_type": "should be a table", "tuple_type": "should be a list, in brackets"}
 
 
@@ -85,6 +88,7 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Iterab
     for flag in flags:
         if flag.value is not None:
             sources.add(flag.keys, flag.value, flag.option)
+    _add_agent_settings(sources)
     try:
         config = Config.model_validate(sources.merged)
     except ValidationError as error:
@@ -94,6 +98,21 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Iterab
     if problems:
         raise _configuration_error(problems)
     return config
+
+
+def _add_agent_settings(sources: _Sources) -> None:
+    """What a Zabbix agent's configuration has, as far as it is not set here."""
+    zabbix = sources.merged.get("zabbix")
+    path = zabbix.get("agent_config") if isinstance(zabbix, dict) else None
+    if not isinstance(path, str):
+        return
+    for keys, value in read_agent_config(Path(path)).items():
+        if keys not in sources.origins:
+            sources.add(keys, value, path)
+    if ("zabbix", "servers") not in sources.origins:
+        sources.problems.append(
+            f"zabbix.servers is not set, and {path} names no server in ServerActive or Server"
+        )
 
 
 def _configuration_error(problems: list[str]) -> ConfigurationError:
@@ -151,7 +170,9 @@ def _describe(detail: Mapping[str, Any], sources: _Sources) -> str:
     else:
         message = _PLAIN_MESSAGES.get(detail["type"], detail["msg"])
         message = message.removeprefix("Value error, ").removeprefix("Input ")
-        problem = f"{message}, got {_show(detail['input'])}"
+        problem = message
+        if location[:3] not in _SECRETS:
+            problem += f", got {_show(detail['input'])}"
     return f"{_dotted(location)} ({sources.origin_of(location)}): {problem}"
 
 

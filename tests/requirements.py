@@ -1,7 +1,9 @@
 """What a live test needs of the machine. Missing means skipped at a desk and failed in CI."""
 
+import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,3 +27,9 @@ def require_programs(*programs: str, missing: Iterable[str] = ()) -> None:
         pytest.fail(f"CI must have: {', '.join(missing)}")
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
+
+
+def require_psk() -> None:
+    """The same, when this Python cannot encrypt with a pre-shared key (docs/zabbix.md)."""
+    can = sys.version_info >= (3, 13) or importlib.util.find_spec("sslpsk3") is not None
+    require_programs(missing=[] if can else ["the package sslpsk3"])

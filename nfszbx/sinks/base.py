@@ -1,7 +1,9 @@
 """What a sink is."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+from nfszbx.health import SinkHealth
 from nfszbx.samples import Samples
 
 
@@ -21,3 +23,19 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Free what the sink holds; the last call."""
+
+
+class Worker(Protocol):
+    """A sink at work, in threads of its own."""
+
+    is_gone: bool
+    """The sink has been given up; what is put here now is dropped."""
+
+    def put(self, samples: Samples) -> None:
+        """Queue the samples; never waits."""
+
+    def healths(self) -> Sequence[SinkHealth]:
+        """The tallies of all to whom it delivers."""
+
+    def stop(self, timeout_seconds: float) -> None:
+        """The last call: deliver what is queued, for so long."""

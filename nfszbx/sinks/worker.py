@@ -19,6 +19,11 @@ MAX_BACK_OFF_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
+def find_queue_bound(samples: Samples) -> int:
+    """How many intervals like this one may wait."""
+    return min(QUEUE_INTERVALS, 1 + QUEUE_SAMPLES // (len(samples.samples) or 1))
+
+
 class SinkWorker:
     """One sink, its queue and its tallies."""
 
@@ -40,8 +45,7 @@ class SinkWorker:
             if self.is_gone:
                 self._dropped += 1
                 return
-            allowed = min(QUEUE_INTERVALS, 1 + QUEUE_SAMPLES // (len(samples.samples) or 1))
-            while len(self._queue) >= allowed:
+            while len(self._queue) >= find_queue_bound(samples):
                 self._queue.popleft()
                 self._dropped += 1
             self._queue.append(samples)
@@ -53,6 +57,10 @@ class SinkWorker:
             return SinkHealth(
                 self._sink.name, len(self._queue), self._delivered, self._dropped, self._errors
             )
+
+    def healths(self) -> list[SinkHealth]:
+        """The same, as of one sink."""
+        return [self.health()]
 
     def stop(self, timeout_seconds: float) -> None:
         """Give the sink so long to take what is queued, then end. What is left is reported."""

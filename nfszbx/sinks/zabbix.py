@@ -1,110 +1,124 @@
-"""Sends each interval to a Zabbix server or proxy, as two documents for two trapper items.
+"""Sends each interval to Zabbix, by way of the spool, as documents for two trapper items.
 
-The only importer of zabbix-utils. Its faults that are worked around here, as of 2.0.4: a literal
-IPv6 address raises TypeError; refused, timed out and unknown names are one error without a cause;
-a broken answer raises whatever its parser does; a "failed" answer is an OSError with a dict.
+The totals go out with every interval, the clients at a slower pace: what depends on an item in
+Zabbix shares its pace, and rows of clients are many.
 """
 
 import json
 import logging
 import socket
-from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
-from zabbix_utils import ItemValue, Sender
-from zabbix_utils.exceptions import ProcessingError
-
-from nfszbx.config import ZabbixConfig
+from nfszbx.cadence import Cadence, Roster
+from nfszbx.config import Config, ZabbixConfig
 from nfszbx.document import make_document
-from nfszbx.errors import SinkRefusedError, SinkUnavailableError
+from nfszbx.nodes import parse_node
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples
+from nfszbx.sinks.spooled import SpooledSink
+from nfszbx.sinks.zabbix_cluster import ZabbixCluster
+from nfszbx.sinks.zabbix_tls import make_tls
+from nfszbx.spool import Spool, SpoolLimits
+from nfszbx.spool_store import Entry
+from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 
-TOTALS_KEY = "nfszbx.totals"
-CLIENTS_KEY = "nfszbx.clients"
+SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3_600
 
-# It logs every refused connection at level error; the worker reports the first of a row.
-logging.getLogger("zabbix_utils").setLevel(logging.CRITICAL)
+_log = logging.getLogger(__name__)
 
 
-class ZabbixSink:
-    """One server; a connection for each interval, as the trapper protocol has it."""
+def open_zabbix(config: Config) -> SpooledSink:
+    """The sink with its spool. Raises :class:`SinkStartError` for wrong certificates and keys."""
+    zabbix, spool = config.zabbix, config.spool
+    clusters = make_clusters(zabbix)
+    directory = Path(spool.directory)
+    limits = SpoolLimits(
+        spool.max_bytes, spool.max_age_hours * SECONDS_PER_HOUR, spool.replay_seconds
+    )
+    return SpooledSink(
+        ZabbixDocuments(zabbix, directory / "clients.json").make_entries,
+        Spool(directory / "spool.sqlite3", [cluster.name for cluster in clusters], limits),
+        clusters,
+    )
 
-    name = "zabbix"
 
-    def __init__(self, config: ZabbixConfig) -> None:
-        self._target = f"{config.server} port {config.port}"
-        self._host = config.host or socket.gethostname()
-        self._config = config
+def make_clusters(config: ZabbixConfig) -> list[ZabbixCluster]:
+    """Where values go. Raises :class:`SinkStartError` for wrong certificates and keys."""
+    tls = make_tls(config.tls)
+    clusters = [
+        tuple(parse_node(node.strip(), config.port) for node in servers.split(";"))
+        for servers in config.servers
+    ]
+    return [
+        ZabbixCluster(
+            nodes,
+            get_host_name(config),
+            timeout_seconds=config.timeout_seconds,
+            source_address=config.source_address,
+            tls=tls,
+        )
+        for nodes in dict.fromkeys(clusters)  # one that is named twice gets everything once
+    ]
 
-    def deliver(self, samples: Samples) -> None:
-        """Send both documents; the server must say that it took both."""
+
+def get_host_name(config: ZabbixConfig) -> str:
+    """The name of this machine in Zabbix."""
+    return config.host or socket.gethostname()
+
+
+class ZabbixDocuments:
+    """Makes the documents of an interval; the clients that Zabbix knows outlast a restart."""
+
+    def __init__(self, config: ZabbixConfig, roster_path: Path) -> None:
+        self._roster_path = roster_path
+        retention_seconds = config.client_retention_days * SECONDS_PER_DAY
+        self._roster = Roster(config.max_clients, retention_seconds, _read_roster(roster_path))
+        self._cadence = Cadence(config.clients_interval_seconds, self._roster)
+        self._problem = ""
+
+    def make_entries(self, samples: Samples) -> list[Entry]:
+        """The totals, and the clients when it is time for them."""
         document = make_document(samples)
-        clients = document.pop("clients")
-        head = {"time": document["time"], "complete": document["complete"]}
-        seconds, fraction = divmod(samples.unix_seconds, 1)
-        # Zabbix takes ns 0 for absent; clock and ns make a value that is sent twice the same one.
-        nanoseconds = max(1, int(fraction * NANOSECONDS_PER_SECOND))
-        values = [
-            ItemValue(self._host, key, json.dumps(content), int(seconds), nanoseconds)
-            for key, content in (
-                (TOTALS_KEY, document),
-                (CLIENTS_KEY, {**head, "clients": clients}),
+        del document["clients"]
+        entries = [_make_entry(TOTALS_KEY, samples, document)]
+        report = self._cadence.advance(samples)
+        if report is not None:
+            document = make_document(report)
+            fields = ("time", "complete", "clients")
+            entries.append(
+                _make_entry(CLIENTS_KEY, report, {field: document[field] for field in fields})
             )
-        ]
-        failed = self._send(values)
-        if failed:
-            raise SinkRefusedError(
-                f"Zabbix at {self._target} refused {failed} of {len(values)} values for host "
-                f"'{self._host}': it does not know the host by this name, or its items "
-                f"{TOTALS_KEY} and {CLIENTS_KEY} (type Zabbix trapper, information text), or they "
-                "are disabled, or do not allow this sender, or the host wants encryption, or the "
-                "server has not yet read its new configuration"
-            )
+            self._keep_roster()
+        return entries
 
-    def close(self) -> None:
-        """Nothing is kept open between intervals."""
-
-    def _send(self, values: list[ItemValue]) -> int:
-        """How many of the values the server refused; tries every address of its name."""
-        problem = "no address"
+    def _keep_roster(self) -> None:
+        rows = [[*row, round(seen)] for row, seen in self._roster.seen_unix_seconds.items()]
+        new = self._roster_path.with_suffix(".new")
         try:
-            addresses = socket.getaddrinfo(
-                self._config.server, self._config.port, type=socket.SOCK_STREAM
-            )
-            for family, _, _, _, address in addresses:
-                try:
-                    return self._send_to(family, str(address[0]), values)
-                except ProcessingError as error:
-                    problem = self._find_cause(str(address[0])) or str(error)
-                except OSError as error:
-                    problem = error.strerror or str(error)
-        except OSError as error:  # the name cannot be resolved
-            problem = error.strerror or str(error)
-        except Exception as error:  # noqa: BLE001  what its parser does to a broken answer
-            problem = f"no valid answer: {error!r:.200}"
-        raise SinkUnavailableError(f"Zabbix at {self._target}: {problem}")
-
-    def _send_to(self, family: int, address: str, values: list[ItemValue]) -> int:
-        """Send to one address, past the library's parser, which does not understand IPv6."""
-        with ExitStack() as connections:  # the library leaves them open when something fails
-
-            def keep(connection: socket.socket, _: object) -> socket.socket:
-                return connections.enter_context(connection)
-
-            sender = Sender(
-                "placeholder",
-                self._config.port,
-                timeout=self._config.timeout_seconds,
-                use_ipv6=family == socket.AF_INET6,
-                socket_wrapper=keep,
-            )
-            sender.clusters[0].nodes[0].address = address
-            return int(sender.send(values).failed)
-
-    def _find_cause(self, address: str) -> str:
-        """Why no connection comes about, which the library does not tell; or nothing."""
-        try:
-            target = (address, self._config.port)
-            socket.create_connection(target, self._config.timeout_seconds).close()
+            new.write_text(json.dumps(rows), encoding="utf-8")
+            new.replace(self._roster_path)
         except OSError as error:
-            return error.strerror or str(error)
-        return ""
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.warning("the clients that Zabbix knows cannot be remembered: %s", error)
+
+
+def _make_entry(key: str, samples: Samples, document: dict[str, Any]) -> Entry:
+    seconds, fraction = divmod(samples.unix_seconds, 1)  # exact, as the product would not be
+    unix_ns = int(seconds) * NANOSECONDS_PER_SECOND + int(fraction * NANOSECONDS_PER_SECOND)
+    return Entry(key, unix_ns, json.dumps(document, separators=(",", ":")))
+
+
+def _read_roster(path: Path) -> dict[tuple[str, ...], float]:
+    """What an earlier run has kept; nothing when there is none, or it is damaged."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            (str(service), str(transport), str(client)): float(seen)
+            for service, transport, client, seen in rows
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        _log.warning("%s is not used: %s", path, error)
+        return {}

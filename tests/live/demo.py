@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from tests.live.running import NFSZBX
@@ -32,6 +33,24 @@ def move_data(server: SambaServer, address: str, name: str, stop: threading.Even
                 client.finish()
 
 
+@contextmanager
+def moving_clients(server: SambaServer) -> Iterator[None]:
+    """Clients of the server that move data meanwhile."""
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=move_data, args=(server, address, f"demo-{number}", stop))
+        for number, address in enumerate(CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 def end(number: int, frame: FrameType | None) -> None:
     """Leave through every ``with``, so that the server goes as well."""
     del frame
@@ -41,31 +60,20 @@ def end(number: int, frame: FrameType | None) -> None:
 def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    stop = threading.Event()
     command = [*NFSZBX, "run", "--sink", "console", "--sink", "prometheus"]
     print("A Samba server on loopback, three clients that move data. Control-C ends it all.")
-    with SambaServer() as server:
-        threads = [
-            threading.Thread(target=move_data, args=(server, address, f"demo-{number}", stop))
-            for number, address in enumerate(CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
+    with SambaServer() as server, moving_clients(server):
         flags = ["--interval-seconds", "2", *sys.argv[1:]]
         # The server listens in a namespace of its own, where nfszbx does not look for listeners.
         environment = {**os.environ, "NFSZBX_LOG_LEVEL": "warning"}
-        try:
-            with subprocess.Popen([*command, *flags], env=environment) as nfszbx:
-                try:
-                    while True:
-                        with suppress(KeyboardInterrupt):  # nfszbx has got it, too, and will end
-                            return nfszbx.wait()
-                finally:
-                    nfszbx.terminate()
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
+        with subprocess.Popen([*command, *flags], env=environment) as nfszbx:
+            try:
+                while True:
+                    with suppress(KeyboardInterrupt):  # nfszbx has got it, too, and will end
+                        return nfszbx.wait()
+            finally:
+                nfszbx.terminate()
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

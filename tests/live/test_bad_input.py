@@ -142,11 +142,16 @@ def test_errors_of_every_source_at_once(tmp_path: Path) -> None:
         "interval_seconds = 0\nmax_client = 5\n[services.smbd]\ntask_names = ['\" exit()']\n"
     )
     status, said = run(
-        "run", "--config", str(path), environment={"NFSZBX_ZABBIX__SERVER": "a b; rm"}
+        "run", "--config", str(path), environment={"NFSZBX_ZABBIX__SERVERS": "a b; rm"}
     )
     assert status == 2
     assert said.startswith("nfszbx: 4 settings are wrong:\n")
-    for key in ("interval_seconds", "max_client", "services.smbd.task_names[0]", "zabbix.server"):
+    for key in (
+        "interval_seconds",
+        "max_client",
+        "services.smbd.task_names[0]",
+        "zabbix.servers[0]",
+    ):
         assert f"\n  {key} (" in said
     assert "did you mean max_clients?" in said
     assert "hint: docs/configuration.md" in said

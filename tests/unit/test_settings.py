@@ -82,7 +82,7 @@ def test_all_errors_are_reported_at_once_with_key_source_and_what_would_be_right
     ways = "'auto', 'function_exit', 'kprobe' or 'tracepoint'"
     known = (
         "audit_interval_seconds, bpftrace, interval_seconds, log_level, map_max_entries, "
-        "max_clients, prometheus, services, sinks, way, zabbix"
+        "max_clients, prometheus, services, sinks, spool, way, zabbix"
     )
     port = "NFSZBX_PROMETHEUS__PORT"
     assert sorted(found) == sorted(
@@ -115,7 +115,9 @@ INJECTION = '"; system("id"); //'
         (f"[services.'{INJECTION}']\nports = [1]", f"services.{INJECTION!r}"),
         (f"[services.smbd]\nports = ['{INJECTION}']", "services.smbd.ports[0]"),
         (f"[prometheus]\naddress = '{INJECTION}'", "prometheus.address"),
-        (f"[zabbix]\nserver = '{INJECTION}'", "zabbix.server"),
+        (f"[zabbix]\nservers = ['{INJECTION}']", "zabbix.servers[0]"),
+        (f"[zabbix.tls]\nca_file = '{INJECTION}'", "zabbix.tls.ca_file"),
+        (f"[spool]\ndirectory = '{INJECTION}'", "spool.directory"),
         (f"[zabbix]\nhost = '{INJECTION}'", "zabbix.host"),
         (f"bpftrace = '/bin/sh -c {INJECTION}'", "bpftrace"),
         (f"interval_seconds = '{INJECTION}'", "interval_seconds"),
@@ -194,10 +196,39 @@ def test_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     assert load_config(path, {}, []).max_clients == 7
 
 
-@pytest.mark.parametrize("server", ["10.0.0.1:10051", "zabbix.example.org:10051", "a:b"])
-def test_port_in_a_host_name(server: str) -> None:
-    (problem,) = errors(f"[zabbix]\nserver = '{server}'")
-    assert "the port is a key of its own" in problem
+@pytest.mark.parametrize("servers", ["a b", "a:b", "a;", "10.0.0.1:0", "::g"])
+def test_servers_that_are_none(servers: str) -> None:
+    (problem,) = errors(f"[zabbix]\nservers = ['{servers}']")
+    assert "should be a DNS name or an IP address" in problem
+    assert servers in problem
+
+
+def test_servers_as_the_agent_has_them() -> None:
+    text = "[zabbix]\nservers = 'node1;node2:10052, [2001:db8::1]:99'"
+    assert load(text).zabbix.servers == ("node1;node2:10052", "[2001:db8::1]:99")
+
+
+def test_settings_of_a_zabbix_agent_where_nfszbx_has_none(tmp_path: Path) -> None:
+    agent = tmp_path / "zabbix_agent2.conf"
+    agent.write_text("ServerActive=a,b\nHostname=agent's\nTLSConnect=psk\n")
+    text = f"[zabbix]\nagent_config = '{agent}'\nhost = 'ours'\n"
+    (problem, other) = errors(text)
+    assert problem == "zabbix.tls.psk_identity: connect = 'psk' needs it"
+    assert other == "zabbix.tls.psk_file: connect = 'psk' needs it"
+    agent.write_text("ServerActive=a,b\nHostname=agent's\n")
+    assert (load(text).zabbix.servers, load(text).zabbix.host) == (("a", "b"), "ours")
+    agent.write_text("ServerActive=a b\n")
+    (problem,) = errors(text)
+    assert f"zabbix.servers[0] ({agent})" in problem
+
+
+@pytest.mark.parametrize("key", ["ca_file", "cert_file", "key_file"])
+def test_certificates_must_be_named(key: str) -> None:
+    files = {"ca_file": "/a", "cert_file": "/b", "key_file": "/c"}
+    del files[key]
+    lines = "".join(f"{name} = '{value}'\n" for name, value in files.items())
+    (problem,) = errors(f"[zabbix.tls]\nconnect = 'cert'\n{lines}")
+    assert problem == f"zabbix.tls.{key}: connect = 'cert' needs it"
 
 
 def test_empty_variable_names_no_file() -> None:

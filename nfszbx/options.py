@@ -1,0 +1,36 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nfszbx.settings import Flag
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; default /etc/nfszbx/nfszbx.toml.")
+]
+ZabbixServerOption = Annotated[
+    list[str] | None, typer.Option("--zabbix-server", help="Name or address; repeat for several.")
+]
+ZabbixHostOption = Annotated[
+    str | None,
+    typer.Option("--zabbix-host", help="This machine's name in Zabbix; default: its host name."),
+]
+ZabbixAgentConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zabbix-agent-config", help="Take servers, name and TLS from a Zabbix agent's file."
+    ),
+]
+
+
+def make_zabbix_flags(
+    servers: list[str] | None, host: str | None, agent_config: str | None
+) -> tuple[Flag, ...]:
+    """The settings that these options stand for."""
+    return (
+        Flag("--zabbix-server", ("zabbix", "servers"), tuple(servers) if servers else None),
+        Flag("--zabbix-host", ("zabbix", "host"), host),
+        Flag("--zabbix-agent-config", ("zabbix", "agent_config"), agent_config),
+    )

@@ -1,0 +1,133 @@
+"""What one looks at: the server as a whole, its clients, and nfszbx itself."""
+
+from nfszbx.template.parts import TEMPLATE, Node, Version, make_uuid
+
+_WIDTH = {Version.V6_0: 24, Version.V7_0: 72}
+_TYPES = {
+    Version.V6_0: {"item": "ITEM", "graphs": "GRAPH_PROTOTYPE", "text": "PLAIN_TEXT"},
+    Version.V7_0: {"item": "item", "graphs": "graphprototype", "text": "itemhistory"},
+}
+_TEXT_ITEM = {Version.V6_0: "itemids", Version.V7_0: "columns.0.itemid"}
+_LIST_SETTINGS: dict[Version, list[Node]] = {
+    Version.V6_0: [],
+    Version.V7_0: [
+        {"type": "STRING", "name": "columns.0.name", "value": "Busiest clients"},
+        {"type": "INTEGER", "name": "show_column_header", "value": "0"},
+    ],
+}
+_FIGURES = (
+    ("Measuring", "nfszbx.child_up", 0),
+    ("Active clients", "nfszbx.clients.active", 0),
+    ("Received per second", "nfszbx.clients.receive_bytes_per_second", 1),
+    ("Sent per second", "nfszbx.clients.transmit_bytes_per_second", 1),
+    ("Values that wait", "nfszbx.sink_queue_length", 0),
+    ("Map of clients", "nfszbx.map_fill", 1),
+)
+"""Title, item, and decimal places."""
+_SHOW_VALUE = "2"
+_TOP, _BOTTOM = 2, 10
+"""Rows; with the menu they fit on a screen of 1920 x 1080."""
+
+
+def make_dashboards(version: Version) -> list[Node]:
+    """One dashboard of pages that follow each other."""
+    name = "Linux file server"
+    return [
+        {
+            "uuid": make_uuid("dashboard", name),
+            "name": name,
+            "auto_start": "NO",
+            "pages": [
+                {"name": "Overview", "widgets": _make_overview(version)},
+                {
+                    "name": "Clients",
+                    "widgets": [
+                        _make_graphs(version, "{#ID}: Traffic", (0, 0, 24, _TOP + _BOTTOM), (3, 3))
+                    ],
+                },
+            ],
+        }
+    ]
+
+
+def _make_overview(version: Version) -> list[Node]:
+    width = 24 // len(_FIGURES)
+    return [
+        *(
+            _make_widget(
+                version,
+                "item",
+                title,
+                (number * width, 0, width, _TOP),
+                [
+                    _item(_field(version, "itemid"), key),
+                    _integer(_field(version, "show"), _SHOW_VALUE),
+                    _integer("decimal_places", decimals),
+                    _integer("value_size", 30),
+                    _integer("units_size", 20),
+                ],
+            )
+            for number, (title, key, decimals) in enumerate(_FIGURES)
+        ),
+        _make_graphs(version, "{#SERVICE}: Traffic", (0, _TOP, 16, _BOTTOM), (2, 2)),
+        _make_widget(
+            version,
+            "text",
+            "Busiest clients",
+            (16, _TOP, 8, _BOTTOM),
+            [
+                _item(_TEXT_ITEM[version], "nfszbx.clients.top"),
+                _integer("show_lines", 1),
+                *_LIST_SETTINGS[version],
+            ],
+        ),
+    ]
+
+
+def _make_graphs(
+    version: Version, graph: str, place: tuple[int, int, int, int], grid: tuple[int, int]
+) -> Node:
+    """One graph for each discovered thing, so many columns and rows at a time."""
+    columns, rows = grid
+    fields: list[Node] = [
+        {
+            "type": "GRAPH_PROTOTYPE",
+            "name": _field(version, "graphid"),
+            "value": {"name": graph, "host": TEMPLATE},
+        },
+        _integer("columns", columns),
+        _integer("rows", rows),
+    ]
+    if version is not Version.V6_0:  # the single graphs take their time from it by this name
+        fields.append({"type": "STRING", "name": "reference", "value": "NFSZB"})
+    return _make_widget(version, "graphs", "", place, fields)
+
+
+def _field(version: Version, name: str) -> str:
+    """Since 7.0 such fields are lists."""
+    return name if version is Version.V6_0 else f"{name}.0"
+
+
+def _item(field: str, key: str) -> Node:
+    return {"type": "ITEM", "name": field, "value": {"key": key, "host": TEMPLATE}}
+
+
+def _integer(field: str, value: object) -> Node:
+    return {"type": "INTEGER", "name": field, "value": str(value)}
+
+
+def _make_widget(
+    version: Version, kind: str, name: str, place: tuple[int, int, int, int], fields: list[Node]
+) -> Node:
+    """``place`` is on a grid of 24 columns, which is what 6.0 has."""
+    x, y, width, height = place
+    scale = _WIDTH[version] // 24
+    return {
+        "type": _TYPES[version][kind],
+        **({"name": name} if name else {}),
+        "x": str(x * scale),
+        "y": str(y),
+        "width": str(width * scale),
+        "height": str(height),
+        "fields": fields,
+    }

@@ -1,0 +1,1 @@
+"""Sets Zabbix up for nfszbx, and finds out why it shows nothing."""

@@ -1,0 +1,193 @@
+"""Why does Zabbix show nothing? Looks at every place where values can get lost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nfszbx.config import ZabbixConfig
+from nfszbx.errors import SinkUnavailableError, ZabbixError
+from nfszbx.sinks.zabbix import get_host_name, make_clusters
+from nfszbx.sinks.zabbix_cluster import ZabbixCluster
+from nfszbx.template.parts import TEMPLATE
+from nfszbx.zabbix.api import ZabbixApi
+from nfszbx.zabbix.host import TLS_VALUES, Host, find_host, find_similar_names
+from nfszbx.zabbix.probe import make_probe, send_until_taken, wait_until_stored
+from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
+
+TAKEN_SECONDS = 3.0
+STORED_SECONDS = 15.0
+_TRAPPER, _TEXT, _NOT_SUPPORTED = 2, 4, 1
+_PUSH_SINCE = (7, 0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    text: str
+    hint: str = ""
+    """What mends it; empty when it is all right."""
+
+
+def check_zabbix(config: ZabbixConfig) -> Iterator[Finding]:
+    """Looks at everything on the way, in the order in which a value passes it.
+
+    Without a URL of the API, what only Zabbix' database knows is left out. Raises
+    :class:`SinkStartError` for certificates and keys, :class:`ZabbixError` for the API.
+    """
+    clusters = make_clusters(config)
+    reached = []
+    for cluster in clusters:
+        try:
+            cluster.probe()
+        except SinkUnavailableError as error:
+            yield Finding(f"{cluster.name} cannot be reached: {error}", _explain(str(error)))
+        else:
+            reached.append(cluster)
+            yield Finding(f"{cluster.name} answers")
+    api = ZabbixApi(config.api) if config.api.url else None
+    host = None
+    if api is not None:
+        yield Finding(f"the API of Zabbix {'.'.join(map(str, api.version))} takes the token")
+        host, findings = _check_host(api, config)
+        yield from findings
+    for cluster in reached:
+        # Of several servers, only one has the API's database.
+        yield _check_delivery(cluster, api if len(clusters) == 1 else None, host)
+    if api is not None and host is not None:
+        yield from _check_items(api, host)
+
+
+def _explain(problem: str) -> str:
+    if "refused" in problem:
+        return "is the server running, and its trapper port right? (zabbix.servers, zabbix.port)"
+    if "TLS" in problem:
+        return (
+            "zabbix.tls must fit the server: for psk the same identity and key as in the host's "
+            "encryption settings, for cert an authority that both know; a server without TLS "
+            "settings takes plain connections alone"
+        )
+    if "no answer" in problem or "timed out" in problem:
+        return "a firewall in between, or a server that is overloaded"
+    if "not known" in problem or "resolution" in problem:
+        return "mend the name in zabbix.servers, or this machine's DNS"
+    return "the log of the Zabbix server tells more"
+
+
+def _check_host(api: ZabbixApi, config: ZabbixConfig) -> tuple[Host | None, list[Finding]]:
+    name = get_host_name(config)
+    host = find_host(api, name)
+    if host is None:
+        hint = "run nfszbx zabbix install, or set zabbix.host to the host that is meant"
+        if similar := find_similar_names(api, name):
+            hint += f"; there are {', '.join(similar)}"
+        return None, [Finding(f"Zabbix shows no host '{name}' to this token", hint)]
+    findings = [Finding(f"Zabbix knows the host '{name}'")]
+    if not host.is_enabled:
+        findings.append(Finding(f"the host '{name}' is disabled", "enable it in Zabbix"))
+    if host.proxy:
+        findings.append(
+            Finding(f"the host is monitored by the proxy '{host.proxy}': values must go there")
+        )
+    findings += check_encryption(host, config)
+    if not host.has_template:
+        findings.append(
+            Finding(f"the host has not the template '{TEMPLATE}'", "run: nfszbx zabbix install")
+        )
+    return host, findings
+
+
+def check_encryption(host: Host, config: ZabbixConfig) -> list[Finding]:
+    """Does the host take the connections that are set? At most one finding."""
+    if host.accepted_tls & TLS_VALUES[config.tls.connect]:
+        return []
+    accepted = [name for name, value in TLS_VALUES.items() if host.accepted_tls & value]
+    return [
+        Finding(
+            f"the host takes connections of the kind {' or '.join(accepted)} alone, and "
+            f"zabbix.tls.connect is {config.tls.connect}",
+            "change one of them: the host's are under Encryption, Connections from host",
+        )
+    ]
+
+
+def _check_delivery(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | None) -> Finding:
+    """Does a test value arrive?"""
+    try:
+        probe = send_until_taken(cluster, TAKEN_SECONDS)
+    except SinkUnavailableError as error:
+        return Finding(f"{cluster.name} has gone away: {error}", _explain(str(error)))
+    if probe is None:
+        return Finding(f"{cluster.name} refuses values", _find_reason(cluster, api, host))
+    if api is None or host is None:
+        return Finding(f"{cluster.name} takes values")
+    version = wait_until_stored(api, host.id, probe, STORED_SECONDS)
+    if version is None:
+        return Finding(
+            f"{cluster.name} takes values, but the API shows none",
+            "is the template's item nfszbx.build_info enabled, and the server's history writer "
+            "not far behind? (Reports, System information)",
+        )
+    return Finding(f"{cluster.name} takes values and shows them: version {version}")
+
+
+def _find_reason(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | None) -> str:
+    """Of a refusal. Zabbix 7.0 and later can be asked; for others the usual ones are named."""
+    if api is not None and api.version >= _PUSH_SINCE and host is not None:
+        try:
+            reason = _push(api, host)
+        except ZabbixError:  # the token's user may not push
+            return cluster.explain_refusal(TOTALS_KEY)
+        if reason:
+            return f"Zabbix says: {reason}"
+        return (
+            "the API takes the same value: the server has not yet read its new configuration "
+            "(wait a minute), or the item's allowed hosts leave this machine out"
+        )
+    return cluster.explain_refusal(TOTALS_KEY)
+
+
+def _push(api: ZabbixApi, host: Host) -> str:
+    """What the server says to a test value that comes through the API; empty: it was taken."""
+    probe = make_probe()
+    seconds, nanoseconds = divmod(probe.entry.unix_ns, 1_000_000_000)
+    items = api.call(
+        "item.get",
+        {"hostids": host.id, "filter": {"key_": TOTALS_KEY}, "output": ["itemid"]},
+    )
+    if not items:
+        return f"the host has no item {TOTALS_KEY}"
+    value = {"itemid": items[0]["itemid"], "value": probe.entry.text}
+    answer = api.call("history.push", [{**value, "clock": seconds, "ns": max(1, nanoseconds)}])
+    return str(answer["data"][0].get("error", ""))
+
+
+def _check_items(api: ZabbixApi, host: Host) -> Iterator[Finding]:
+    """The two items that values are sent to, and what is made of them."""
+    fields = ["key_", "type", "value_type", "status", "state", "error", "trapper_hosts"]
+    items = api.call("item.get", {"hostids": host.id, "output": fields})
+    by_key = {item["key_"]: item for item in items}
+    for key in (TOTALS_KEY, CLIENTS_KEY):
+        item = by_key.get(key)
+        if item is None:
+            yield Finding(f"the host has no item {key}", "run: nfszbx zabbix install")
+        elif int(item["type"]) != _TRAPPER or int(item["value_type"]) != _TEXT:
+            yield Finding(
+                f"the item {key} is not of type Zabbix trapper and information text",
+                "delete it and link the template",
+            )
+        elif int(item["status"]):
+            yield Finding(f"the item {key} is disabled", "enable it in Zabbix")
+        elif item["trapper_hosts"]:
+            yield Finding(f"the item {key} takes values from {item['trapper_hosts']} alone")
+    failing = [
+        item
+        for item in items
+        if item["key_"].startswith("nfszbx.") and int(item["state"]) == _NOT_SUPPORTED
+    ]
+    for item in failing[:5]:
+        yield Finding(
+            f"Zabbix cannot use the values of {item['key_']}: {item['error']}",
+            "import the template of this version: nfszbx zabbix install",
+        )
+    if not failing:
+        yield Finding(f"all {len(items)} items of the host can use their values")
