@@ -1,7 +1,7 @@
 """Speaks the trapper protocol with one Zabbix cluster: a server, its HA nodes, or a proxy.
 
-The only importer of zabbix-utils. Of it come the packets and the reading of answers; its
-sender is not used, for its faults as of 2.0.4: a literal IPv6 address raises TypeError; only
+The one module that uses zabbix-utils' half for the protocol: its packets and reading of answers;
+the sender is not used, for its faults as of 2.0.4: a literal IPv6 address raises TypeError; only
 refused and timed out connections and unknown names lead to the next node, without a cause in the
 error; one cluster that is down keeps the values from the next one; a redirect to itself recurses
 without end; an answer that trickles in has no deadline; connections stay open after errors.

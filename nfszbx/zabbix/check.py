@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from nfszbx.config import ZabbixConfig
 from nfszbx.errors import SinkUnavailableError, ZabbixError
+from nfszbx.samples import NANOSECONDS_PER_SECOND
 from nfszbx.sinks.zabbix import get_host_name, make_clusters
 from nfszbx.sinks.zabbix_cluster import ZabbixCluster
 from nfszbx.template.parts import TEMPLATE
@@ -88,7 +89,8 @@ def _check_host(api: ZabbixApi, config: ZabbixConfig) -> tuple[Host | None, list
         findings.append(
             Finding(f"the host is monitored by the proxy '{host.proxy}': values must go there")
         )
-    findings += check_encryption(host, config)
+    if finding := check_encryption(host, config):
+        findings.append(finding)
     if not host.has_template:
         findings.append(
             Finding(f"the host has not the template '{TEMPLATE}'", "run: nfszbx zabbix install")
@@ -96,18 +98,16 @@ def _check_host(api: ZabbixApi, config: ZabbixConfig) -> tuple[Host | None, list
     return host, findings
 
 
-def check_encryption(host: Host, config: ZabbixConfig) -> list[Finding]:
-    """Does the host take the connections that are set? At most one finding."""
+def check_encryption(host: Host, config: ZabbixConfig) -> Finding | None:
+    """What is wrong when the host does not take the connections that are set."""
     if host.accepted_tls & TLS_VALUES[config.tls.connect]:
-        return []
+        return None
     accepted = [name for name, value in TLS_VALUES.items() if host.accepted_tls & value]
-    return [
-        Finding(
-            f"the host takes connections of the kind {' or '.join(accepted)} alone, and "
-            f"zabbix.tls.connect is {config.tls.connect}",
-            "change one of them: the host's are under Encryption, Connections from host",
-        )
-    ]
+    return Finding(
+        f"the host takes connections of the kind {' or '.join(accepted)} alone, and "
+        f"zabbix.tls.connect is {config.tls.connect}",
+        "change one of them: the host's are under Encryption, Connections from host",
+    )
 
 
 def _check_delivery(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | None) -> Finding:
@@ -149,15 +149,15 @@ def _find_reason(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | Non
 def _push(api: ZabbixApi, host: Host) -> str:
     """What the server says to a test value that comes through the API; empty: it was taken."""
     probe = make_probe()
-    seconds, nanoseconds = divmod(probe.entry.unix_ns, 1_000_000_000)
     items = api.call(
         "item.get",
         {"hostids": host.id, "filter": {"key_": TOTALS_KEY}, "output": ["itemid"]},
     )
     if not items:
         return f"the host has no item {TOTALS_KEY}"
+    ns = probe.entry.unix_ns % NANOSECONDS_PER_SECOND
     value = {"itemid": items[0]["itemid"], "value": probe.entry.text}
-    answer = api.call("history.push", [{**value, "clock": seconds, "ns": max(1, nanoseconds)}])
+    answer = api.call("history.push", [{**value, "clock": probe.clock, "ns": ns}])
     return str(answer["data"][0].get("error", ""))
 
 

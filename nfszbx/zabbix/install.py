@@ -51,7 +51,7 @@ def install(config: ZabbixConfig, group: str, say: Callable[[str], object]) -> N
         host_id = create_host(api, name, group, template_id, _make_encryption(config.tls))
         say(f"host '{name}' is made, in the group '{group}'")
     else:
-        for finding in check_encryption(host, config):
+        if finding := check_encryption(host, config):
             raise ZabbixError(finding.text, finding.hint)
         host_id = host.id
         if host.has_template:
