@@ -27,9 +27,10 @@ from nfszbx.sinks.zabbix import open_zabbix
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix.api import ZabbixApi
 from nfszbx.zabbix.host import create_host, find_template, import_template
-from tests.sinks.zabbix_server import HistoryValue, Installation, ZabbixServer, get_debian_13
+from tests.sinks.zabbix_programs import Installation, get_debian_12, get_debian_13
+from tests.sinks.zabbix_server import HistoryValue, ZabbixServer
 
-SERVERS: dict[str, Callable[[], Installation]] = {"6.0": Installation, "7.0": get_debian_13}
+SERVERS: dict[str, Callable[[], Installation]] = {"6.0": get_debian_12, "7.0": get_debian_13}
 DOCUMENTS = 5
 INTERVAL_SECONDS = 10.0
 HOST = "benchmark"

@@ -23,7 +23,8 @@ from nfszbx.template.parts import TEMPLATE
 from tests.live.demo import moving_clients
 from tests.live.running import NFSZBX
 from tests.live.samba import SambaServer
-from tests.sinks.zabbix_server import ZabbixServer, get_debian_13
+from tests.sinks.zabbix_programs import get_debian_13
+from tests.sinks.zabbix_server import ZabbixServer
 
 IMAGES = Path(__file__).parent / "images"
 HOST = "fileserver.example.org"

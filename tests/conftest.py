@@ -1,9 +1,15 @@
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.live.samba import SambaServer
 from tests.requirements import require
+
+
+def pytest_configure() -> None:
+    """A session that is told to end ends its servers and virtual machines, as with Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

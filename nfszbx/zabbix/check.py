@@ -110,6 +110,19 @@ def check_encryption(host: Host, config: ZabbixConfig) -> Finding | None:
     )
 
 
+def explain_proxy(host: Host) -> str:
+    """What to do when the values of a host that a proxy monitors are refused.
+
+    How often a proxy reads its configuration: ConfigFrequency in the manual of Zabbix 6.0,
+    ProxyConfigFrequency in that of 7.0.
+    """
+    return (
+        f"set zabbix.servers to the proxy '{host.proxy}', which alone takes this host's values; a "
+        "proxy before 7.0 learns of new items once an hour, or by: "
+        "zabbix_proxy -R config_cache_reload"
+    )
+
+
 def _check_delivery(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | None) -> Finding:
     """Does a test value arrive?"""
     try:
@@ -132,6 +145,8 @@ def _check_delivery(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | 
 
 def _find_reason(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | None) -> str:
     """Of a refusal. Zabbix 7.0 and later can be asked; for others the usual ones are named."""
+    if host is not None and host.has_template and host.proxy:
+        return explain_proxy(host)
     if api is not None and api.version >= _PUSH_SINCE and host is not None:
         try:
             reason = _push(api, host)
@@ -189,5 +204,5 @@ def _check_items(api: ZabbixApi, host: Host) -> Iterator[Finding]:
             f"Zabbix cannot use the values of {item['key_']}: {item['error']}",
             "import the template of this version: nfszbx zabbix install",
         )
-    if not failing:
+    if items and not failing:
         yield Finding(f"all {len(items)} items of the host can use their values")

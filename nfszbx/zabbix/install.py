@@ -9,7 +9,7 @@ from nfszbx.sinks.zabbix_cluster import ZabbixCluster
 from nfszbx.sinks.zabbix_tls import read_key
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix.api import ZabbixApi
-from nfszbx.zabbix.check import check_encryption
+from nfszbx.zabbix.check import check_encryption, explain_proxy
 from nfszbx.zabbix.host import (
     TLS_VALUES,
     choose_version,
@@ -59,7 +59,8 @@ def install(config: ZabbixConfig, group: str, say: Callable[[str], object]) -> N
         else:
             link_template(api, host, template_id)
             say(f"host '{name}' has the template now")
-    _send_test_value(api, host_id, cluster, say)
+    hint = explain_proxy(host) if host and host.proxy else _CHECK
+    _send_test_value(api, host_id, cluster, hint, say)
 
 
 def _make_encryption(tls: ZabbixTlsConfig) -> dict[str, object]:
@@ -71,7 +72,7 @@ def _make_encryption(tls: ZabbixTlsConfig) -> dict[str, object]:
 
 
 def _send_test_value(
-    api: ZabbixApi, host_id: str, cluster: ZabbixCluster, say: Callable[[str], object]
+    api: ZabbixApi, host_id: str, cluster: ZabbixCluster, hint: str, say: Callable[[str], object]
 ) -> None:
     say(f"{cluster.name}: waiting until it takes a test value, a minute at most as a rule")
     try:
@@ -79,7 +80,7 @@ def _send_test_value(
     except SinkUnavailableError as error:
         raise ZabbixError(f"{cluster.name} cannot be reached: {error}", _CHECK) from None
     if probe is None:
-        raise ZabbixError(f"{cluster.name} still refuses values", _CHECK)
+        raise ZabbixError(f"{cluster.name} still refuses values", hint)
     version = wait_until_stored(api, host_id, probe, STORED_SECONDS)
     if version is None:
         raise ZabbixError(f"{cluster.name} has taken a value, but does not show it", _CHECK)

@@ -4,7 +4,8 @@ import pytest
 
 from tests.requirements import require, require_programs
 from tests.sinks.certificates import Certificates, make_certificates
-from tests.sinks.zabbix_server import Installation, ZabbixServer, get_debian_13
+from tests.sinks.zabbix_programs import get_debian_12, get_debian_13
+from tests.sinks.zabbix_server import ZabbixServer
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,7 @@ def zabbix(
 ) -> Iterator[ZabbixServer]:
     if request.param == "6.0":
         require("zabbix_server", "php", "pg_ctlcluster")
-        installation = Installation()
+        installation = get_debian_12()
     else:
         require_programs("mmdebstrap", "chroot")
         installation = get_debian_13()

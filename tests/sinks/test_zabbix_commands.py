@@ -12,6 +12,7 @@ import pytest
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix_keys import TOTALS_KEY
 from tests.requirements import require_psk
+from tests.sinks.zabbix_proxy import ZabbixProxy
 from tests.sinks.zabbix_server import ZabbixServer
 
 HOST = "installed.example.org"
@@ -242,3 +243,19 @@ def test_template_for_a_version(run: Command, version: str, made_for: str) -> No
 def test_template_for_no_version(run: Command, version: str) -> None:
     result = run("template", "--version", version)
     assert (result.returncode, "--version" in result.stderr) == (2, True)
+
+
+def test_host_behind_a_proxy(run: Command, zabbix: ZabbixServer, tmp_path: Path) -> None:
+    """The server itself takes no values for it."""
+    host = ("--zabbix-host", "monitored by a proxy")
+    host_id = zabbix.create_host(host[1], {})
+    with ZabbixProxy(zabbix, "far away", tmp_path) as proxy:
+        proxy.monitor(host_id)
+        result = run("install", *host, "--zabbix-server", proxy.address)
+        assert result.returncode == 0, result.stderr
+        assert "the test value has arrived" in result.stdout
+        assert not problems(run("check", *host, "--zabbix-server", proxy.address))
+    to_server = run("check", *host)
+    (problem,) = problems(to_server)
+    assert "refuses values" in problem
+    assert "set zabbix.servers to the proxy 'far away'" in to_server.stdout
