@@ -16,7 +16,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	mmdebstrap debian-archive-keyring openssl gcc libssl-dev python3-dev
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
-.PHONY: run demo test test-fast test-vm vm accuracy lint root tracefs \
+.PHONY: run demo test test-fast test-vm vm vm-images accuracy lint root tracefs \
 	run-packages demo-packages test-packages vm-packages constraints
 
 run: root run-packages tracefs $(VENV)/installed
@@ -40,6 +40,9 @@ accuracy: root vm-packages $(VENV)/installed-dev
 
 test-vm: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm --kernel=$(KERNEL) $(ARGS)
+
+vm-images: root vm-packages $(VENV)/installed-dev
+	@$(VENV)/bin/python -m tests.vm.image
 
 vm: root vm-packages $(VENV)/installed-dev
 	@$(VENV)/bin/python -m tests.vm.shell $(KERNEL)

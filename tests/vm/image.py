@@ -1,6 +1,7 @@
 """Builds the disk images of the test machines: a Debian of any suite, with everything installed.
 
-An image is a folder with a disk, a kernel and an initial ramdisk.
+An image is a folder with a disk, a kernel and an initial ramdisk. ``python -m tests.vm.image``
+builds those that are missing; the tests do it themselves when they need one.
 """
 
 import functools
@@ -20,7 +21,7 @@ from tests.debian import (
     get_cached,
     run,
 )
-from tests.vm.matrix import Row
+from tests.vm.matrix import MATRIX, Row
 
 _HERE = Path(__file__).parent
 _CONSTRAINTS = REPOSITORY / "packaging/constraints.txt"
@@ -119,3 +120,8 @@ def _find_kernel(root: Path, row: Row) -> str:
             f"{row.kernel_suite} has the kernels {found}, not {row.kernel}: mend matrix.py"
         )
     return matching[0]
+
+
+if __name__ == "__main__":
+    for each in MATRIX:
+        get_image(each)
