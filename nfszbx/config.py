@@ -59,7 +59,8 @@ def _check_servers(text: str) -> str:
     except ValueError:
         raise ValueError(
             "should be a DNS name or an IP address, with a port or without, as in "
-            "zabbix.example.org, 192.0.2.7:10051 or [2001:db8::1]:10051; ; stands between HA nodes"
+            "zabbix.example.org, 192.0.2.7:10051 or [2001:db8::1]:10051, the port from 1 to 65535; "
+            "a semicolon stands between HA nodes"
         ) from None
     return text
 
@@ -254,6 +255,10 @@ def _find_tls_conflicts(tls: ZabbixTlsConfig) -> Iterator[tuple[str, str]]:
     for key in needed.get(tls.connect, ()):
         if not getattr(tls, key):
             yield f"zabbix.tls.{key}", f"connect = '{tls.connect}' needs it"
+    if tls.connect == "unencrypted":
+        for kind, key in (("psk", "psk_file"), ("cert", "cert_file")):
+            if getattr(tls, key):
+                yield f"zabbix.tls.{key}", f"has no effect without connect = '{kind}'"
 
 
 def _find_service_conflicts(service: Service, settings: ServiceConfig) -> Iterator[tuple[str, str]]:

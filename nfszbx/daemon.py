@@ -34,7 +34,10 @@ _log = logging.getLogger(__name__)
 
 
 def open_sinks(config: Config) -> list[Worker]:
-    """The configured sinks. Raises :class:`SinkStartError`, with those opened before it closed."""
+    """The configured sinks.
+
+    Raises :class:`SinkStartError` and :class:`ConfigurationError`, with those opened before closed.
+    """
     workers: list[Worker] = []
     try:
         for name in dict.fromkeys(config.sinks):

@@ -7,7 +7,7 @@
     |- PrivilegeError           3   not root, or root without the capabilities
     |- BpftraceError            4   bpftrace is missing, too old, or does not start
     |- KernelError              5   tracefs, BTF or every way of counting is missing
-    |- SinkStartError           6   a sink cannot start: port in use, address not of this machine
+    |- SinkStartError           6   a sink cannot start: port or spool in use, foreign address
     |- ZabbixError              7   Zabbix was asked and refused, or something is wrong with it
     |- SinkDeliveryError        -   one delivery failed (never ends the program)
     |  |- SinkUnavailableError      the service did not answer: the same values are tried again

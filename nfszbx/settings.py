@@ -21,9 +21,16 @@ ENVIRONMENT_PREFIX = "NFSZBX_"
 CONFIG_VARIABLE = "NFSZBX_CONFIG"
 DEFAULT_PATH = Path("/etc/nfszbx/nfszbx.toml")
 
-_SECRETS = {("zabbix", "api", "token"), ("zabbix", "api", "token_file")}
+_SECRETS = {
+    *(("zabbix", "api", "token"), ("zabbix", "api", "token_file"), ("zabbix", "api", "url")),
+    ("zabbix", "tls", "psk_file"),
+}
 """What may be a password, also by mistake, and is not shown."""
-_PLAIN_MESSAGES = {"model_type": "should be a table", "tuple_type": "should be a list, in brackets"}
+_PLAIN_MESSAGES = {
+    "model_type": "should be a table",
+    "tuple_type": "should be a list, in brackets",
+    "too_short": "should not be empty",
+}
 
 
 class Flag(NamedTuple):
@@ -103,11 +110,16 @@ def load_config(path: Path | None, environment: Mapping[str, str], flags: Iterab
 def _add_agent_settings(sources: _Sources) -> None:
     """What a Zabbix agent's configuration has, as far as it is not set here."""
     zabbix = sources.merged.get("zabbix")
-    path = zabbix.get("agent_config") if isinstance(zabbix, dict) else None
-    if not isinstance(path, str):
+    if not isinstance(zabbix, dict) or not isinstance(path := zabbix.get("agent_config"), str):
         return
-    for keys, value in read_agent_config(Path(path)).items():
-        if keys not in sources.origins:
+    settings = read_agent_config(Path(path))
+    tls = zabbix.get("tls")
+    connect = tls.get("connect") if isinstance(tls, dict) else None
+    connect = connect or settings.get(("zabbix", "tls", "connect"), "unencrypted")
+    for keys, value in settings.items():
+        # Without encryption, its keys are for those who connect to the agent.
+        is_used = keys[:2] != ("zabbix", "tls") or connect != "unencrypted"
+        if is_used and keys not in sources.origins:
             sources.add(keys, value, path)
     if ("zabbix", "servers") not in sources.origins:
         sources.problems.append(

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from nfszbx.clock import monotonic_seconds, unix_seconds
+from nfszbx.directory_lock import DirectoryLock
+from nfszbx.errors import SinkStartError
 from nfszbx.spool_store import Entry, SpoolStore, Waiting
 
 RETRY_DISK_SECONDS = 60.0
@@ -48,6 +50,7 @@ class Spool:
     """May be used from any thread; no method waits for more than the disk."""
 
     def __init__(self, path: Path, consumers: Sequence[str], limits: SpoolLimits) -> None:
+        """Raises :class:`SinkStartError` when another process uses the directory of ``path``."""
         self._path = path
         self._consumers = tuple(consumers)
         self._limits = limits
@@ -62,6 +65,7 @@ class Spool:
         self._problem = ""
         self._is_closed = False
         self._store = SpoolStore()
+        self._directory_lock: DirectoryLock | None = None
         self.is_on_disk = False
         with self._lock:
             self._try_disk()
@@ -74,7 +78,8 @@ class Spool:
             if self._is_closed:
                 return
             if not self.is_on_disk and monotonic_seconds() >= self._retry_at:
-                self._try_disk()
+                with suppress(SinkStartError):  # another process has taken the directory meanwhile
+                    self._try_disk()
             self._last_id = self._do(lambda store: store.add(entries, self._consumers))
             self._waiting.update(dict.fromkeys(self._consumers, len(entries)))
             self._bytes += sum(len(entry.text) for entry in entries)
@@ -151,9 +156,13 @@ class Spool:
             return
         try:
             if not self.is_on_disk:
-                self._try_disk()
+                with suppress(SinkStartError):
+                    self._try_disk()
             self._is_closed = True
             self._store.close()
+            if self._directory_lock is not None:
+                self._directory_lock.release()
+                self._directory_lock = None
         finally:
             self._lock.release()
 
@@ -192,6 +201,8 @@ class Spool:
         memory = self._store
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._directory_lock is None:
+                self._directory_lock = DirectoryLock(self._path.parent)
             store = self._open()
             if gone := store.keep_consumers(self._consumers):
                 _log.warning("%d values waited for servers that are not set any more", gone)
@@ -205,7 +216,7 @@ class Spool:
         memory.close()
         self._use(store, is_on_disk=True)
         if self._problem:
-            _log.info("spool %s works again", self._path)
+            _log.info("spool.directory: %s works again", self._path.parent)
             self._problem = ""
 
     def _use(self, store: SpoolStore, *, is_on_disk: bool) -> None:
@@ -241,5 +252,8 @@ class Spool:
         if str(error) != self._problem:
             self._problem = str(error)
             _log.warning(
-                "spool %s: %s; values wait in memory, and a restart loses them", self._path, error
+                "spool.directory: %s cannot be used: %s; values wait in memory until it can, and a "
+                "restart loses them",
+                self._path.parent,
+                error,
             )

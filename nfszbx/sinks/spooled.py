@@ -68,10 +68,14 @@ class TargetWorker:
         self._resting: dict[str, float] = {}
         """Topics that were refused, and when to try again."""
         self._refused: set[str] = set()
+        self._accepted: set[str] = set()
+        """Topics, by what became of them last."""
         self._failure = ""
         self._is_down = False
         self._answered_by = ""
         self._taken = self._errors = 0
+        if waiting := spool.count_waiting(target.name):
+            _log.info("%s: %d values of an earlier run wait for it", target.name, waiting)
         self._thread = threading.Thread(target=self._run, name=target.name, daemon=True)
         self._thread.start()
 
@@ -162,7 +166,8 @@ class TargetWorker:
         """It has answered. Another node than before does not have what that one lost."""
         self._next_probe_at = monotonic_seconds() + PROBE_SECONDS
         if self._failure:
-            _log.info("%s works again", self._target.name)
+            waiting = self._spool.count_waiting(self._target.name)
+            _log.info("%s works again; %d values wait for it", self._target.name, waiting)
         self._is_down, self._failure = False, ""
         answered_by = self._target.answered_by
         if self._answered_by not in {"", answered_by}:
@@ -186,14 +191,16 @@ class TargetWorker:
 
     def _note_taken(self, ids: Sequence[int], topics: set[str]) -> None:
         self._spool.note_taken(self._target.name, ids)
-        for topic in topics & self._refused:
-            self._refused.remove(topic)
-            _log.info("%s takes %s now", self._target.name, topic)
+        for topic in topics - self._accepted:
+            _log.info("%s takes %s", self._target.name, topic)
+        self._accepted |= topics
+        self._refused -= topics
         with self._changed:
             self._taken += len(ids)
 
     def _note_refused(self, topic: str) -> None:
         self._resting[topic] = monotonic_seconds() + REFUSED_SECONDS
+        self._accepted.discard(topic)
         if topic not in self._refused:
             self._refused.add(topic)
             cause = self._target.explain_refusal(topic)

@@ -28,7 +28,10 @@ _log = logging.getLogger(__name__)
 
 
 def open_zabbix(config: Config) -> SpooledSink:
-    """The sink with its spool. Raises :class:`SinkStartError` for wrong certificates and keys."""
+    """The sink with its spool. Raises :class:`ConfigurationError` for wrong certificates and keys.
+
+    Raises :class:`SinkStartError` when another process uses the spool.
+    """
     zabbix, spool = config.zabbix, config.spool
     clusters = make_clusters(zabbix)
     directory = Path(spool.directory)
@@ -43,7 +46,7 @@ def open_zabbix(config: Config) -> SpooledSink:
 
 
 def make_clusters(config: ZabbixConfig) -> list[ZabbixCluster]:
-    """Where values go. Raises :class:`SinkStartError` for wrong certificates and keys."""
+    """Where values go. Raises :class:`ConfigurationError` for wrong certificates and keys."""
     tls = make_tls(config.tls)
     clusters = [
         tuple(parse_node(node.strip(), config.port) for node in servers.split(";"))
@@ -98,7 +101,7 @@ class ZabbixDocuments:
             new.write_text(json.dumps(rows), encoding="utf-8")
             new.replace(self._roster_path)
         except OSError as error:
-            if str(error) != self._problem:
+            if str(error) != self._problem and self._roster_path.parent.is_dir():
                 self._problem = str(error)
                 _log.warning("the clients that Zabbix knows cannot be remembered: %s", error)
 
@@ -117,7 +120,7 @@ def _read_roster(path: Path) -> dict[tuple[str, ...], float]:
             (str(service), str(transport), str(client)): float(seen)
             for service, transport, client, seen in rows
         }
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the spool tells of the latter
         return {}
     except (OSError, ValueError, TypeError) as error:
         _log.warning("%s is not used: %s", path, error)

@@ -73,12 +73,12 @@ class ZabbixCluster:
         """
         packet = self._make_packet(entries)
         problems = []
-        candidates = [node for node in (self._best,) if node] + list(self._nodes)
-        for node in dict.fromkeys(candidates):
+        candidates = dict.fromkeys([node for node in (self._best,) if node] + list(self._nodes))
+        for node in candidates:
             try:
                 refused, self._best = self._send_to(node, packet)
             except _NodeError as error:
-                problems.append(f"{node}: {error}")
+                problems.append(f"{node}: {error}" if len(candidates) > 1 else str(error))
             else:
                 self.answered_by = str(self._best)
                 return refused

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfszbx.config import ZabbixTlsConfig
-from nfszbx.errors import SinkStartError
+from nfszbx.errors import ConfigurationError
+from nfszbx.secret_files import warn_of_readers
 
 # RFC 4514 names for what Python calls the parts of a name.
 _SHORT_NAMES = {
@@ -26,6 +27,10 @@ _SHORT_NAMES = {
 }
 
 
+MIN_KEY_BYTES, MAX_KEY_BYTES = 16, 256
+"""Of a pre-shared key, as Zabbix takes them (Zabbix manual, Encryption, Size limits)."""
+
+
 @dataclass(frozen=True)
 class Tls:
     """How connections to Zabbix are encrypted."""
@@ -39,7 +44,7 @@ class Tls:
 def make_tls(config: ZabbixTlsConfig) -> Tls | None:
     """As the settings say; None for plain connections.
 
-    Raises :class:`SinkStartError` for files that cannot be used, and for keys without support.
+    Raises :class:`ConfigurationError` for files that cannot be used, and for keys without support.
     """
     match config.connect:
         case "cert":
@@ -70,7 +75,7 @@ def _naming(key: str, path: str | None) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # an SSLError is one
-        raise SinkStartError(
+        raise ConfigurationError(
             f"zabbix.tls.{key}: {path} cannot be used: {error.strerror or error}",
             "a file in PEM that this user may read",
         ) from None
@@ -122,19 +127,25 @@ def _escape(value: str) -> str:
 
 
 def read_key(config: ZabbixTlsConfig) -> bytes:
-    """The pre-shared key. Raises :class:`SinkStartError`."""
+    """The pre-shared key. Raises :class:`ConfigurationError`."""
+    path = Path(str(config.psk_file))
     try:
-        return bytes.fromhex(Path(str(config.psk_file)).read_text(encoding="ascii").strip())
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
-        raise SinkStartError(
-            f"the key for Zabbix cannot be read: {config.psk_file}: {error.strerror}",
-            "mend psk_file in [zabbix.tls]",
+        raise ConfigurationError(
+            f"zabbix.tls.psk_file: {path} cannot be read: {error.strerror}",
+            "it has the key of the host's encryption settings in Zabbix",
         ) from None
-    except ValueError:
-        raise SinkStartError(
-            f"{config.psk_file} is no key: it should have hexadecimal digits in one line",
+    except ValueError:  # not of hexadecimal digits, or not of text
+        key = b""
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise ConfigurationError(
+            f"zabbix.tls.psk_file: {path} is no key: it should have {2 * MIN_KEY_BYTES} to "
+            f"{2 * MAX_KEY_BYTES} hexadecimal digits in one line",
             "make one with: openssl rand -hex 32",
-        ) from None
+        )
+    warn_of_readers("zabbix.tls.psk_file", path)
+    return key
 
 
 def _make_psk_context(config: ZabbixTlsConfig) -> ssl.SSLContext:
@@ -161,9 +172,10 @@ def _make_older_psk_context(identity: str, key: bytes) -> ssl.SSLContext:
     try:
         from sslpsk3 import SSLPSKContext  # noqa: PLC0415  an extra, needed before Python 3.13 only
     except ImportError:
-        raise SinkStartError(
-            "this Python cannot encrypt with a pre-shared key",
-            "pip install sslpsk3, or use Python 3.13 or later, or certificates",
+        raise ConfigurationError(
+            "zabbix.tls.connect: this Python cannot encrypt with a pre-shared key",
+            f"{sys.executable} -m pip install sslpsk3; or use Python 3.13 or later, or "
+            "certificates",
         ) from None
     context: ssl.SSLContext = SSLPSKContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_psk_client_callback(lambda _: (identity, key))  # type: ignore[attr-defined]

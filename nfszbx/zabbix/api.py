@@ -18,13 +18,14 @@ from zabbix_utils.exceptions import APIRequestError, ProcessingError
 
 from nfszbx.config import ZabbixApiConfig
 from nfszbx.errors import ConfigurationError, ZabbixError
+from nfszbx.secret_files import warn_of_readers
 
 TIMEOUT_SECONDS = 60
 """For an answer; importing a template takes some seconds on a busy server."""
 OLDEST = (6, 0)
 _HOW_TO_GET_ONE = (
-    "make an API token in Zabbix (Users, API tokens), put it into a file that only root may read, "
-    "and name that with zabbix.api.token_file"
+    "make an API token in Zabbix (Users, API tokens; in 6.0: Administration, General), put it into "
+    "a file that only root may read, and name that with zabbix.api.token_file"
 )
 # The last three are answers that have not the form of an answer.
 _FAILURES = (
@@ -34,8 +35,8 @@ _FAILURES = (
 
 
 _RIGHTS = (
-    "the token's user needs the role Admin or more, and rights for the group of the host; the log "
-    "of the Zabbix frontend may tell more"
+    "the token's user needs the role Admin or more, and must be allowed to write to the groups of "
+    "the host and of the template; the log of the Zabbix frontend may tell more"
 )
 
 
@@ -65,24 +66,40 @@ class ZabbixApi:
             )
             text = str(self._api.version)
         except _FAILURES as error:
-            raise ZabbixError(
-                f"there is no Zabbix API at {config.url}: {error}",
-                "zabbix.api.url is what a browser shows of the frontend, without index.php",
-            ) from None
+            raise _explain_no_api(config.url, error) from None
         self.version = _parse_version(text)
         if self.version < OLDEST:
             raise ZabbixError(f"Zabbix {text} is too old", "6.0 is the oldest that works")
         self._api.login(token=token)
-        self.call("user.get", {"output": ["userid"], "limit": 1}, hint=_HOW_TO_GET_ONE)
+        try:
+            self.call("user.get", {"output": ["userid"], "limit": 1})
+        except ZabbixError as error:
+            raise ZabbixError(
+                f"zabbix.api.token_file: Zabbix does not take the API token: {error}",
+                f"it may be wrong, expired, disabled, or of another Zabbix; {_HOW_TO_GET_ONE}",
+            ) from None
 
-    def call(self, method: str, params: object, hint: str = _RIGHTS) -> Any:  # noqa: ANN401  as it is
+    def call(self, method: str, params: object) -> Any:  # noqa: ANN401  as it is
         """The result of a method. Raises :class:`ZabbixError` with what Zabbix says."""
         try:
             return self._api.send_api_request(method, params)["result"]
         except APIRequestError as error:
-            raise ZabbixError(f"Zabbix refuses {method}: {error}", hint) from None
+            raise ZabbixError(f"Zabbix refuses {method}: {error}", _RIGHTS) from None
         except _FAILURES as error:
-            raise ZabbixError(f"Zabbix does not answer {method}: {error}", hint) from None
+            raise ZabbixError(f"Zabbix does not answer {method}: {error}", _RIGHTS) from None
+
+
+def _explain_no_api(url: str, error: Exception) -> ZabbixError:
+    """zabbix-utils puts Python's own words around the cause; it stands in the context."""
+    cause = getattr(error.__context__, "reason", None)
+    if isinstance(cause, OSError):
+        text = cause.reason if isinstance(cause, ssl.SSLError) else cause.strerror
+        hint = "are the name, the port, and http or https right, and is the web server running?"
+        return ZabbixError(f"zabbix.api.url: cannot connect to {url}: {text or cause}", hint)
+    return ZabbixError(
+        f"zabbix.api.url: there is no Zabbix API at {url}: {cause or error}",
+        "it is what a browser shows of the frontend, without index.php",
+    )
 
 
 def _read_token(config: ZabbixApiConfig) -> str:
@@ -96,10 +113,15 @@ def _read_token(config: ZabbixApiConfig) -> str:
                 f"zabbix.api.token_file: cannot read {config.token_file}: {error}", _HOW_TO_GET_ONE
             ) from None
         token = lines[0].strip() if lines else ""
+        warn_of_readers("zabbix.api.token_file", Path(config.token_file))
     else:
         raise ConfigurationError("zabbix.api.token_file is not set", _HOW_TO_GET_ONE)
     if not re.fullmatch(r"[!-~]+", token):
-        raise ConfigurationError("the API token for Zabbix is empty, or no token", _HOW_TO_GET_ONE)
+        origin = f"zabbix.api.token_file: the first line of {config.token_file}"
+        raise ConfigurationError(
+            f"{'zabbix.api.token' if config.token is not None else origin} is empty, or no token",
+            _HOW_TO_GET_ONE,
+        )
     return token
 
 

@@ -16,6 +16,7 @@ from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 
 TAKEN_SECONDS = 3.0
 STORED_SECONDS = 15.0
+OTHER_ZABBIX = "zabbix.servers may belong to another Zabbix than zabbix.api.url"
 _TRAPPER, _TEXT, _NOT_SUPPORTED = 2, 4, 1
 _PUSH_SINCE = (7, 0)
 
@@ -33,7 +34,8 @@ def check_zabbix(config: ZabbixConfig) -> Iterator[Finding]:
     """Looks at everything on the way, in the order in which a value passes it.
 
     Without a URL of the API, what only Zabbix' database knows is left out. Raises
-    :class:`SinkStartError` for certificates and keys, :class:`ZabbixError` for the API.
+    :class:`ConfigurationError` for certificates and keys, :class:`ZabbixError` when the API fails
+    midway.
     """
     clusters = make_clusters(config)
     reached = []
@@ -41,12 +43,16 @@ def check_zabbix(config: ZabbixConfig) -> Iterator[Finding]:
         try:
             cluster.probe()
         except SinkUnavailableError as error:
-            yield Finding(f"{cluster.name} cannot be reached: {error}", _explain(str(error)))
+            yield Finding(f"{cluster.name}: {error}", _explain(str(error)))
         else:
             reached.append(cluster)
             yield Finding(f"{cluster.name} answers")
-    api = ZabbixApi(config.api) if config.api.url else None
-    host = None
+    api, host = None, None
+    if config.api.url:
+        try:
+            api = ZabbixApi(config.api)
+        except ZabbixError as error:
+            yield Finding(str(error), error.hint)
     if api is not None:
         yield Finding(f"the API of Zabbix {'.'.join(map(str, api.version))} takes the token")
         host, findings = _check_host(api, config)
@@ -80,7 +86,7 @@ def _check_host(api: ZabbixApi, config: ZabbixConfig) -> tuple[Host | None, list
     if host is None:
         hint = "run nfszbx zabbix install, or set zabbix.host to the host that is meant"
         if similar := find_similar_names(api, name):
-            hint += f"; there are {', '.join(similar)}"
+            hint += f"; Zabbix has {similar}"
         return None, [Finding(f"Zabbix shows no host '{name}' to this token", hint)]
     findings = [Finding(f"Zabbix knows the host '{name}'")]
     if not host.is_enabled:
@@ -131,20 +137,27 @@ def _check_delivery(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | 
         return Finding(f"{cluster.name} has gone away: {error}", _explain(str(error)))
     if probe is None:
         return Finding(f"{cluster.name} refuses values", _find_reason(cluster, api, host))
-    if api is None or host is None:
+    if api is None:
         return Finding(f"{cluster.name} takes values")
+    if host is None:
+        return Finding(
+            f"{cluster.name} takes values, so it knows the host, but this token may not see it",
+            f"give the token's user rights for the group of the host; or {OTHER_ZABBIX}",
+        )
     version = wait_until_stored(api, host.id, probe, STORED_SECONDS)
     if version is None:
         return Finding(
             f"{cluster.name} takes values, but the API shows none",
-            "is the template's item nfszbx.build_info enabled, and the server's history writer "
-            "not far behind? (Reports, System information)",
+            f"{OTHER_ZABBIX}; or the template's item nfszbx.build_info is disabled, or the "
+            "server's history writer is far behind (Reports, System information)",
         )
     return Finding(f"{cluster.name} takes values and shows them: version {version}")
 
 
 def _find_reason(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | None) -> str:
     """Of a refusal. Zabbix 7.0 and later can be asked; for others the usual ones are named."""
+    if api is not None and host is None:
+        return "first of all mend the host, as said above"
     if host is not None and host.has_template and host.proxy:
         return explain_proxy(host)
     if api is not None and api.version >= _PUSH_SINCE and host is not None:

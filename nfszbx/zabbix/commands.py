@@ -42,7 +42,10 @@ def template(
         str, typer.Option("--version", help="Of the Zabbix server: 6.0, 7.0 or later.")
     ] = Version.V7_0.value,
 ) -> None:
-    """Print the template, to be imported in Zabbix under Data collection, Templates."""
+    """Print the template, to be imported in Zabbix under Data collection, Templates.
+
+    Zabbix 6.0 has it under Configuration, Templates.
+    """
     found = [known for known in Version if _parse(known.value) <= _parse(version)]
     if not found:
         raise ConfigurationError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nfszbx.template.assemble import render_template
+from nfszbx.template.assemble import GROUP, render_template
 from nfszbx.template.parts import TEMPLATE, Version
 from nfszbx.zabbix.api import ZabbixApi
 
@@ -26,9 +26,12 @@ def choose_version(api: ZabbixApi) -> Version:
 
 def import_template(api: ZabbixApi) -> None:
     """Make the template, or bring it up to date; what the user has added to it stays."""
-    groups = "groups" if api.version < (6, 2) else "template_groups"
+    kind, rule = ("host", "groups") if api.version < (6, 2) else ("template", "template_groups")
+    wanted = {"output": ["groupid"], "filter": {"name": GROUP}}
+    # Whoever may not make groups may not even ask for it: role Admin.
+    groups = () if api.call(f"{kind}group.get", wanted) else (rule,)
     rules: dict[str, dict[str, bool]] = {
-        name: {"createMissing": True, "updateExisting": True} for name in (*_RULES, groups)
+        name: {"createMissing": True, "updateExisting": True} for name in (*_RULES, *groups)
     }
     source = render_template(choose_version(api))
     api.call("configuration.import", {"format": "yaml", "rules": rules, "source": source})
@@ -78,12 +81,12 @@ def find_host(api: ZabbixApi, name: str) -> Host | None:
     )
 
 
-def find_similar_names(api: ZabbixApi, name: str) -> list[str]:
+def find_similar_names(api: ZabbixApi, name: str) -> str:
     """Hosts that the user may have meant: similar, with other capitals, or with a domain."""
     found = api.call("host.get", {"output": ["host"], "limit": _MAX_NAMES})
     by_short_name = {row["host"].lower().partition(".")[0]: row["host"] for row in found}
     close = difflib.get_close_matches(name.lower().partition(".")[0], by_short_name, n=3)
-    return [by_short_name[short] for short in close]
+    return ", ".join(f"'{by_short_name[short]}'" for short in close)
 
 
 def create_host(

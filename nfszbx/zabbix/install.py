@@ -9,12 +9,13 @@ from nfszbx.sinks.zabbix_cluster import ZabbixCluster
 from nfszbx.sinks.zabbix_tls import read_key
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix.api import ZabbixApi
-from nfszbx.zabbix.check import check_encryption, explain_proxy
+from nfszbx.zabbix.check import OTHER_ZABBIX, check_encryption, explain_proxy
 from nfszbx.zabbix.host import (
     TLS_VALUES,
     choose_version,
     create_host,
     find_host,
+    find_similar_names,
     find_template,
     import_template,
     link_template,
@@ -40,6 +41,10 @@ def install(config: ZabbixConfig, group: str, say: Callable[[str], object]) -> N
         )
     (cluster,) = clusters
     api = ZabbixApi(config.api)
+    try:
+        cluster.probe()
+    except SinkUnavailableError as error:
+        raise ZabbixError(f"{cluster.name} cannot be reached: {error}", _CHECK) from None
     name = get_host_name(config)
     import_template(api)
     say(f"template '{TEMPLATE}' for {choose_version(api)} is imported")
@@ -48,6 +53,8 @@ def install(config: ZabbixConfig, group: str, say: Callable[[str], object]) -> N
         raise ZabbixError("the template cannot be seen", "the token's user must have rights for it")
     host = find_host(api, name)
     if host is None:
+        if similar := find_similar_names(api, name):
+            say(f"note: Zabbix has similar hosts: {similar}")
         host_id = create_host(api, name, group, template_id, _make_encryption(config.tls))
         say(f"host '{name}' is made, in the group '{group}'")
     else:
@@ -59,7 +66,7 @@ def install(config: ZabbixConfig, group: str, say: Callable[[str], object]) -> N
         else:
             link_template(api, host, template_id)
             say(f"host '{name}' has the template now")
-    hint = explain_proxy(host) if host and host.proxy else _CHECK
+    hint = explain_proxy(host) if host and host.proxy else f"{_CHECK}; {OTHER_ZABBIX}"
     _send_test_value(api, host_id, cluster, hint, say)
 
 
@@ -83,5 +90,5 @@ def _send_test_value(
         raise ZabbixError(f"{cluster.name} still refuses values", hint)
     version = wait_until_stored(api, host_id, probe, STORED_SECONDS)
     if version is None:
-        raise ZabbixError(f"{cluster.name} has taken a value, but does not show it", _CHECK)
+        raise ZabbixError(f"{cluster.name} has taken a value, but does not show it", OTHER_ZABBIX)
     say(f"{cluster.name}: the test value has arrived: version {version}")

@@ -57,7 +57,11 @@ class NfszbxRun:
         self._threads = [threading.Thread(target=t) for t in (self._read_stdout, self._read_stderr)]
         for thread in self._threads:
             thread.start()
-        self.wait_for_dump()
+        try:
+            self.wait_for_dump()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nfszbx.template.assemble import GROUP
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix_keys import TOTALS_KEY
 from tests.requirements import require_psk
@@ -112,7 +113,7 @@ def test_nothing_is_wrong(run: Command) -> None:
 def test_wrong_host_name(run: Command) -> None:
     found = run("check", "--zabbix-host", "Installed")
     assert "PROBLEM  Zabbix shows no host 'Installed'" in found.stdout
-    assert f"there are {HOST}" in found.stdout
+    assert f"Zabbix has '{HOST}'" in found.stdout
     assert any("refuses values" in line for line in problems(found))
 
 
@@ -163,12 +164,50 @@ def test_no_server(run: Command) -> None:
     assert "zabbix.port" in result.stdout
 
 
+def test_install_makes_nothing_without_a_server(run: Command, zabbix: ZabbixServer) -> None:
+    result = run("install", "--zabbix-server", "127.0.0.1:1", "--zabbix-host", "not made")
+    assert (result.returncode, result.stdout) == (WRONG, "")
+    assert "127.0.0.1:1 cannot be reached: Connection refused" in result.stderr
+    assert not zabbix.call("host.get", {"filter": {"host": "not made"}})
+
+
+def test_install_with_the_role_admin(run: Command, zabbix: ZabbixServer) -> None:
+    user_id = zabbix.create_user(["Linux servers", GROUP])
+    token = zabbix.create_token(user_id)
+    result = run("install", "--zabbix-host", "role admin", NFSZBX_ZABBIX__API__TOKEN=token)
+    assert result.returncode == 0, result.stderr
+    assert "the test value has arrived" in result.stdout
+
+
+@pytest.mark.usefixtures("installed")
+def test_token_that_may_not_see_the_host(run: Command, zabbix: ZabbixServer) -> None:
+    token = zabbix.create_token(zabbix.create_user([]))
+    result = run("check", NFSZBX_ZABBIX__API__TOKEN=token)
+    assert len(problems(result)) == 2
+    assert "so it knows the host, but this token may not see it" in result.stdout
+
+
+@pytest.mark.usefixtures("installed")
+def test_check_goes_on_without_the_api(run: Command) -> None:
+    result = run("check", "--url", "http://127.0.0.1:1/")
+    (problem,) = problems(result)
+    assert "cannot connect to http://127.0.0.1:1/: Connection refused" in problem
+    assert "takes values" in result.stdout
+
+
+def test_host_with_other_capitals_is_told(run: Command, installed: str) -> None:
+    assert installed
+    result = run("install", "--zabbix-host", HOST.upper())
+    assert f"similar hosts: '{HOST}'" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "status", "message"),
     [
-        ("TOKEN", "0" * 64, WRONG, "Zabbix refuses user.get"),
-        ("TOKEN", "two words", 2, "the API token for Zabbix is empty, or no token"),
-        ("URL", "http://127.0.0.1:1/zabbix", WRONG, "there is no Zabbix API"),
+        ("TOKEN", "0" * 64, WRONG, "Zabbix does not take the API token"),
+        ("TOKEN", "two words", 2, "zabbix.api.token is empty, or no token"),
+        ("URL", "http://127.0.0.1:1/zabbix", WRONG, "1/zabbix: Connection refused"),
+        ("URL", "http://no-such-host.invalid/", WRONG, "cannot connect to http://no-such-host"),
         ("URL", "zabbix.example.org", 2, "zabbix.api.url"),
         ("TOKEN", "", 2, "zabbix.api.token_file is not set"),
         ("TOKEN_FILE", "/nowhere", 2, "cannot read /nowhere"),
@@ -186,6 +225,7 @@ def test_api_that_cannot_be_used(
     assert (result.returncode, "Traceback" in result.stderr) == (status, False)
     assert message in result.stderr
     assert "hint: " in result.stderr
+    assert "secret" not in result.stderr
 
 
 @pytest.mark.usefixtures("installed")
@@ -195,10 +235,15 @@ def test_token_file_and_nothing_of_it_in_messages(
     token = zabbix.create_token()
     file = tmp_path / "token"
     file.write_text(f"{token}\n")
+    file.chmod(0o600)
     unset = {"NFSZBX_ZABBIX__API__TOKEN": ""}
     good = run("check", "--token-file", str(file), **unset)
     assert not problems(good)
-    assert token not in good.stdout + good.stderr
+    assert not good.stderr
+    file.chmod(0o644)
+    careless = run("check", "--token-file", str(file), **unset)
+    assert f"every user can read {file}" in careless.stderr
+    assert token not in good.stdout + careless.stdout + careless.stderr
 
 
 def test_install_with_a_key(run: Command, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -41,6 +41,7 @@ _NEEDED = re.compile(
 _HOST_GROUP_ID = "2"  # "Linux servers" there
 _TRAPPER_ITEM = 2
 _HISTORY = "3650d"
+_READ_WRITE, _ADMIN_ROLE = 3, "2"
 
 _SERVER_CONFIG = """\
 CacheUpdateFrequency=1
@@ -147,11 +148,31 @@ class ZabbixServer(AbstractContextManager["ZabbixServer"]):
         self.synchronise()
         return host_id
 
-    def create_token(self) -> str:
-        """Return an API token of the administrator."""
+    def create_token(self, user_id: str = "1") -> str:
+        """Return an API token, of the first administrator if nobody else is named."""
         name = f"token {time.time_ns()}"
-        token_ids = self.call("token.create", {"name": name, "userid": "1"})["tokenids"]
+        token_ids = self.call("token.create", {"name": name, "userid": user_id})["tokenids"]
         return str(self.call("token.generate", token_ids)[0]["token"])
+
+    def create_user(self, groups: Sequence[str]) -> str:
+        """Return the id of a user with the role Admin and rights for these groups of hosts."""
+        kinds = {"rights": "host"}
+        if not self.is_before_7_0:
+            kinds = {"hostgroup_rights": "host", "templategroup_rights": "template"}
+        name = f"user {time.time_ns()}"
+        group: dict[str, object] = {"name": name}
+        for field, kind in kinds.items():
+            wanted = {"output": ["groupid"], "filter": {"name": groups}}
+            found = self.call(f"{kind}group.get", wanted) if groups else []  # [] is no filter
+            group[field] = [{"id": row["groupid"], "permission": _READ_WRITE} for row in found]
+        user_groups = self.call("usergroup.create", group)["usrgrpids"]
+        user = {
+            "username": name,
+            "passwd": f"Pass-{time.time_ns()}",
+            "roleid": _ADMIN_ROLE,
+            "usrgrps": [{"usrgrpid": user_groups[0]}],
+        }
+        return str(self.call("user.create", user)["userids"][0])
 
     def synchronise(self) -> None:
         """Return when the server works with all that was configured before this call.

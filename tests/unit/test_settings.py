@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nfszbx.config import Config
+from nfszbx.config import Config, ZabbixTlsConfig
 from nfszbx.errors import ConfigurationError
 from nfszbx.settings import Flag, load_config
 from nfszbx.traffic import Service
@@ -229,6 +229,39 @@ def test_certificates_must_be_named(key: str) -> None:
     lines = "".join(f"{name} = '{value}'\n" for name, value in files.items())
     (problem,) = errors(f"[zabbix.tls]\nconnect = 'cert'\n{lines}")
     assert problem == f"zabbix.tls.{key}: connect = 'cert' needs it"
+
+
+def test_key_without_encryption() -> None:
+    (problem,) = errors("[zabbix.tls]\npsk_identity = 'a'\npsk_file = '/b'")
+    assert problem == "zabbix.tls.psk_file: has no effect without connect = 'psk'"
+
+
+def test_key_of_an_agent_that_connects_without(tmp_path: Path) -> None:
+    """It is for those who connect to the agent."""
+    agent = tmp_path / "zabbix_agentd.conf"
+    agent.write_text("ServerActive=a\nTLSAccept=psk\nTLSPSKIdentity=b\nTLSPSKFile=/c\n")
+    config = load(f"[zabbix]\nagent_config = '{agent}'")
+    assert config.zabbix.tls == ZabbixTlsConfig()
+    config = load(f"[zabbix]\nagent_config = '{agent}'\ntls.connect = 'psk'")
+    assert config.zabbix.tls.psk_file == "/c"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[zabbix.api]\nurl = 'https://Admin:s3cret@zabbix.example.org'",
+        "[zabbix.tls]\npsk_file = 's3cret'",
+    ],
+)
+def test_secrets_at_the_wrong_place_are_not_shown(text: str) -> None:
+    (problem,) = errors(text)
+    assert "should be" in problem
+    assert "s3cret" not in problem
+
+
+def test_no_servers() -> None:
+    (problem,) = errors("[zabbix]\nservers = []")
+    assert "should not be empty" in problem
 
 
 def test_empty_variable_names_no_file() -> None:
