@@ -136,9 +136,7 @@ def measure(version: str, clients: int) -> str:
             "clients_interval_seconds": int(INTERVAL_SECONDS),
             "timeout_seconds": 60,
         }
-        sink = open_zabbix(
-            Config.model_validate({"zabbix": config, "spool": {"directory": folder}})
-        )
+        sink = open_zabbix(Config.model_validate({"zabbix": config, "state_directory": folder}))
         begin = time.time()
         sink.put(make_samples(clients, begin))
         key = f'nfszbx.client.receive_bytes_per_second["nfsd {address(clients - 1)}"]'

@@ -94,7 +94,7 @@ def run_nfszbx(zabbix: ZabbixServer, folder: Path, seconds: float) -> None:
         "NFSZBX_ZABBIX__HOST": HOST,
         "NFSZBX_ZABBIX__CLIENTS_INTERVAL_SECONDS": "5",
         "NFSZBX_INTERVAL_SECONDS": "5",
-        "NFSZBX_SPOOL__DIRECTORY": str(folder / "spool"),
+        "NFSZBX_STATE_DIRECTORY": str(folder / "spool"),
         "NFSZBX_AUDIT_INTERVAL_SECONDS": "10",
     }
     subprocess.run([*NFSZBX, "zabbix", "install"], check=True, env=settings)

@@ -10,7 +10,7 @@ import typer
 
 from nfszbx import __version__
 from nfszbx.config import Config
-from nfszbx.daemon import Daemon, open_sinks
+from nfszbx.daemon import STOP_SECONDS, Daemon, open_counters, open_sinks
 from nfszbx.errors import ConfigurationError, KernelError, NfszbxError
 from nfszbx.kernel.facts import KernelFacts, facts_from_json, facts_to_json
 from nfszbx.kernel.read import read_facts
@@ -26,6 +26,7 @@ from nfszbx.plan import make_plan
 from nfszbx.report import find_idle_services, render_json, render_text
 from nfszbx.script import render_script
 from nfszbx.settings import Flag, load_config
+from nfszbx.state import StateDirectory
 from nfszbx.streams import open_standard_streams, redirect_to_nowhere
 from nfszbx.watch import log_omissions
 from nfszbx.zabbix import commands as zabbix_commands
@@ -94,11 +95,14 @@ def run(
         raise KernelError(f"not everything can be measured: {left_out}", "run without --strict")
     log_omissions(plan)
     idle = find_idle_services(facts, plan)
+    state = StateDirectory(Path(settings.state_directory))
+    if "zabbix" in settings.sinks:
+        state.require(STOP_SECONDS)
     sinks = open_sinks(settings)
     if len(idle) == len(plan.services):
         ports = sorted({port for service in idle for port in service.ports})
         _log.info("no file server listens on port %s yet; watching", ", ".join(map(str, ports)))
-    Daemon(settings, facts, plan, sinks).run()
+    Daemon(settings, facts, plan, sinks, open_counters(state)).run()
 
 
 @app.command()

@@ -160,6 +160,20 @@ class ZabbixTlsConfig(_Settings):
     server_cert_subject: str | None = None
 
 
+TLS_KEYS = {
+    "psk": {"psk_identity": True, "psk_file": True},
+    "cert": {
+        "ca_file": True,
+        "crl_file": False,
+        "cert_file": True,
+        "key_file": True,
+        "server_cert_issuer": False,
+        "server_cert_subject": False,
+    },
+}
+"""The keys of each kind of encryption, and whether it needs them."""
+
+
 class ZabbixApiConfig(_Settings):
     """The frontend's API, for ``nfszbx zabbix``; measuring does without it."""
 
@@ -203,7 +217,6 @@ class ZabbixConfig(_Settings):
 class SpoolConfig(_Settings):
     """Where values wait until servers have them for certain."""
 
-    directory: FilePath = "/var/lib/nfszbx"
     max_bytes: Annotated[int, Field(strict=True, ge=1_000_000)] = 500_000_000
     max_age_hours: Annotated[int, Field(strict=True, ge=1, le=24 * 30)] = 24
     replay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] = 300
@@ -227,6 +240,8 @@ class Config(_Settings):
     """Time between two comparisons with the kernel's own counters per socket; 0 means never."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     sinks: tuple[Literal["console", "prometheus", "zabbix"], ...] = ("console",)
+    state_directory: FilePath = "/var/lib/nfszbx"
+    """What outlasts a run: counters, and values that servers do not have for certain yet."""
     services: ServicesConfig = ServicesConfig()
     prometheus: PrometheusConfig = PrometheusConfig()
     zabbix: ZabbixConfig = ZabbixConfig()
@@ -251,14 +266,12 @@ def find_conflicts(config: Config) -> list[tuple[str, str]]:
 
 
 def _find_tls_conflicts(tls: ZabbixTlsConfig) -> Iterator[tuple[str, str]]:
-    needed = {"psk": ("psk_identity", "psk_file"), "cert": ("ca_file", "cert_file", "key_file")}
-    for key in needed.get(tls.connect, ()):
-        if not getattr(tls, key):
-            yield f"zabbix.tls.{key}", f"connect = '{tls.connect}' needs it"
-    if tls.connect == "unencrypted":
-        for kind, key in (("psk", "psk_file"), ("cert", "cert_file")):
-            if getattr(tls, key):
+    for kind, keys in TLS_KEYS.items():
+        for key, is_needed in keys.items():
+            if kind != tls.connect and getattr(tls, key):
                 yield f"zabbix.tls.{key}", f"has no effect without connect = '{kind}'"
+            elif kind == tls.connect and is_needed and not getattr(tls, key):
+                yield f"zabbix.tls.{key}", f"connect = '{kind}' needs it"
 
 
 def _find_service_conflicts(service: Service, settings: ServiceConfig) -> Iterator[tuple[str, str]]:

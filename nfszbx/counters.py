@@ -21,7 +21,7 @@ MAX_REMEMBERED = 50_000
 
 @dataclass(frozen=True)
 class Bytes:
-    """Bytes in one interval, and since nfszbx started."""
+    """Bytes in one interval, and since counting began; that outlasts nfszbx, not the machine."""
 
     interval: int
     total: int
@@ -36,7 +36,8 @@ class Delta:
     """Above zero."""
     complete: bool
     """False when traffic before this interval was missed: an earlier child ended and took what had
-    come since its last dump with it, and nothing was counted until this one began."""
+    come since its last dump with it, or an earlier run of nfszbx did, and nothing was counted until
+    this one began."""
     totals: Mapping[Slot, Bytes]
     """Every slot."""
     rows: Mapping[tuple[Slot, str], Bytes]
@@ -60,14 +61,26 @@ class _Child:
     """What flowed beside the clients' map because it was full."""
 
 
+@dataclass(frozen=True)
+class SavedCounters:
+    """Where an earlier run has left off, in bytes."""
+
+    totals: Mapping[Slot, int] = field(default_factory=dict)
+    rows: Mapping[tuple[Slot, str], int] = field(default_factory=dict)
+    """The one longest idle first."""
+
+
 class Counters:
     """The state between dumps."""
 
-    def __init__(self, max_clients: int) -> None:
+    def __init__(self, max_clients: int, saved: SavedCounters | None = None) -> None:
+        """``saved`` if an earlier run is to be continued: what came in between was missed."""
         self._rows = Rows(max_clients)
         self._child: _Child | None = None
-        self._totals: Counter[Slot] = Counter()
-        self._row_totals: dict[tuple[Slot, str], int] = {}
+        self._continues = saved is not None
+        saved = saved or SavedCounters()
+        self._totals: Counter[Slot] = Counter(dict(saved.totals))
+        self._row_totals: dict[tuple[Slot, str], int] = dict(saved.rows)
 
     def advance(self, dump: Dump) -> Delta | None:
         """What the dump adds; None when it repeats the one before.
@@ -83,7 +96,7 @@ class Counters:
             base = _Child(dump.begin_ns, dump.begin_ns)
         if dump.end_ns == base.end_ns:
             return None
-        complete = first_ever or base is self._child
+        complete = base is self._child or (first_ever and not self._continues)
         self._child = _follow(base, dump)
         return self._account(base, self._child, complete=complete)
 

@@ -11,6 +11,7 @@ from nfszbx.child.process import ChildProcess
 from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Supervisor
 from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
+from nfszbx.counter_store import CounterStore, read_boot_id
 from nfszbx.kernel.facts import KernelFacts
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
@@ -20,6 +21,7 @@ from nfszbx.sinks.console import make_console_sink
 from nfszbx.sinks.prometheus import PrometheusSink
 from nfszbx.sinks.worker import SinkWorker
 from nfszbx.sinks.zabbix import open_zabbix
+from nfszbx.state import StateDirectory
 from nfszbx.watch import TransportWatch, log_omissions
 
 OVERDUE_INTERVALS = 1.5
@@ -27,10 +29,20 @@ OVERDUE_INTERVALS = 1.5
 FIRST_DUMP_SECONDS = 15.0
 """What bpftrace may take to compile and attach before the first interval counts as overdue."""
 SINK_STOP_SECONDS = 5.0
+STOP_SECONDS = 15.0
+"""What another nfszbx may take to end, with its child, its sinks and its disk."""
 MAX_NOTICES = 100
 """Different lines of bpftrace's standard error that are logged; it repeats itself at each start."""
 
 _log = logging.getLogger(__name__)
+
+
+def open_counters(state: StateDirectory) -> CounterStore | None:
+    """What an earlier run has counted, to go on from there; None when another one uses it."""
+    if state.is_in_use:
+        _log.info("counters begin at zero and are not kept: another nfszbx uses %s", state.path)
+        return None
+    return CounterStore(state.path, read_boot_id())
 
 
 def open_sinks(config: Config) -> list[Worker]:
@@ -59,7 +71,12 @@ class Daemon:
     """One run, from start to the signal that ends it. Belongs to the main thread."""
 
     def __init__(
-        self, config: Config, facts: KernelFacts, plan: Plan, workers: Sequence[Worker]
+        self,
+        config: Config,
+        facts: KernelFacts,
+        plan: Plan,
+        workers: Sequence[Worker],
+        counters: CounterStore | None = None,
     ) -> None:
         self._program = facts.bpftrace.path
         self._script = render_script(plan)
@@ -67,12 +84,14 @@ class Daemon:
         """Until the script that was changed to has delivered a dump."""
         self._watch = TransportWatch(config, facts)
         self._interval_seconds = config.interval_seconds
-        self._pipeline = Pipeline(plan, config.max_clients, EndReason)
+        saved = counters.saved if counters else None
+        self._pipeline = Pipeline(plan, config.max_clients, EndReason, saved)
         self._supervisor = Supervisor(
             lambda: ChildProcess(self._program, self._script), config.interval_seconds
         )
         self._auditor = Auditor(plan, config.audit_interval_seconds)
         self._workers = workers
+        self._keepers = [SinkWorker(counters)] if counters else []
         self._stopping = False
         self._overdue_at = 0.0
         self._known_notices: set[str] = set()
@@ -102,7 +121,7 @@ class Daemon:
         finally:
             self._supervisor.kill()
             self._auditor.close()
-            for worker in self._workers:
+            for worker in (*self._workers, *self._keepers):
                 worker.stop(SINK_STOP_SECONDS)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
@@ -159,7 +178,7 @@ class Daemon:
             child_up=self._supervisor.delivers,
             sinks=tuple(tally for worker in self._workers for tally in worker.healths()),
         )
-        for worker in self._workers:
+        for worker in (*self._workers, *self._keepers):
             worker.put(samples)
         self._set_overdue()
 

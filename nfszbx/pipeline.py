@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from nfszbx.counters import Counters, Delta
+from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError
 from nfszbx.health import Health, SinkHealth
@@ -27,12 +27,21 @@ _log = logging.getLogger(__name__)
 class Pipeline:
     """The state of one run."""
 
-    def __init__(self, plan: Plan, max_clients: int, end_reasons: Iterable[str]) -> None:
-        """``end_reasons`` are the reasons for restarts, each a counter from the beginning."""
+    def __init__(
+        self,
+        plan: Plan,
+        max_clients: int,
+        end_reasons: Iterable[str],
+        saved: SavedCounters | None = None,
+    ) -> None:
+        """``end_reasons`` are the reasons for restarts, each a counter from the beginning.
+
+        ``saved`` is what an earlier run has counted, if this one is to go on from there.
+        """
         self.plan = plan
         """The one in force; another may follow, of the same machine."""
         self._reader = DumpReader(plan.byte_order)
-        self._counters = Counters(max_clients)
+        self._counters = Counters(max_clients, saved)
         self._delta: Delta | None = None
         self.dump: Dump | None = None
         """The last one that could be used."""

@@ -1,6 +1,7 @@
 """Files with secrets, which others should not be able to read."""
 
 import logging
+import shlex
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -8,6 +9,10 @@ _READ_BY_OTHERS = 0o004
 
 
 def warn_of_readers(key: str, path: Path) -> None:
-    """Log a warning when every user may read the file; ``key`` is the setting that names it."""
+    """Log a warning when the file's mode lets every user read it. Raises OSError.
+
+    ``key`` is the setting that names it.
+    """
     if path.stat().st_mode & _READ_BY_OTHERS:
-        _log.warning("%s: every user can read %s; mend with: chmod 600 %s", key, path, path)
+        mend = f"chmod o= {shlex.quote(str(path))}"
+        _log.warning("%s: the mode of %s lets every user read it; mend with: %s", key, path, mend)

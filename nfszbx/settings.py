@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from nfszbx.agent_config import read_agent_config
-from nfszbx.config import Config, find_conflicts
+from nfszbx.config import TLS_KEYS, Config, find_conflicts
 from nfszbx.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "NFSZBX_"
@@ -23,7 +23,7 @@ DEFAULT_PATH = Path("/etc/nfszbx/nfszbx.toml")
 
 _SECRETS = {
     *(("zabbix", "api", "token"), ("zabbix", "api", "token_file"), ("zabbix", "api", "url")),
-    ("zabbix", "tls", "psk_file"),
+    *(("zabbix", "tls", "psk_file"), ("zabbix", "tls"), ("zabbix", "api")),
 }
 """What may be a password, also by mistake, and is not shown."""
 _PLAIN_MESSAGES = {
@@ -115,10 +115,11 @@ def _add_agent_settings(sources: _Sources) -> None:
     settings = read_agent_config(Path(path))
     tls = zabbix.get("tls")
     connect = tls.get("connect") if isinstance(tls, dict) else None
-    connect = connect or settings.get(("zabbix", "tls", "connect"), "unencrypted")
+    connect = connect or settings.get(("zabbix", "tls", "connect"))
+    used = {"connect", *TLS_KEYS.get(str(connect), ())}
     for keys, value in settings.items():
-        # Without encryption, its keys are for those who connect to the agent.
-        is_used = keys[:2] != ("zabbix", "tls") or connect != "unencrypted"
+        # The agent's other keys are for those who connect to it.
+        is_used = keys[:2] != ("zabbix", "tls") or keys[2] in used
         if is_used and keys not in sources.origins:
             sources.add(keys, value, path)
     if ("zabbix", "servers") not in sources.origins:

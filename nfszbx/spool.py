@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from nfszbx.clock import monotonic_seconds, unix_seconds
-from nfszbx.directory_lock import DirectoryLock
-from nfszbx.errors import SinkStartError
 from nfszbx.spool_store import Entry, SpoolStore, Waiting
+from nfszbx.state import set_aside
 
 RETRY_DISK_SECONDS = 60.0
 TIDY_SECONDS = 30.0
@@ -50,7 +49,6 @@ class Spool:
     """May be used from any thread; no method waits for more than the disk."""
 
     def __init__(self, path: Path, consumers: Sequence[str], limits: SpoolLimits) -> None:
-        """Raises :class:`SinkStartError` when another process uses the directory of ``path``."""
         self._path = path
         self._consumers = tuple(consumers)
         self._limits = limits
@@ -65,7 +63,6 @@ class Spool:
         self._problem = ""
         self._is_closed = False
         self._store = SpoolStore()
-        self._directory_lock: DirectoryLock | None = None
         self.is_on_disk = False
         with self._lock:
             self._try_disk()
@@ -78,8 +75,7 @@ class Spool:
             if self._is_closed:
                 return
             if not self.is_on_disk and monotonic_seconds() >= self._retry_at:
-                with suppress(SinkStartError):  # another process has taken the directory meanwhile
-                    self._try_disk()
+                self._try_disk()
             self._last_id = self._do(lambda store: store.add(entries, self._consumers))
             self._waiting.update(dict.fromkeys(self._consumers, len(entries)))
             self._bytes += sum(len(entry.text) for entry in entries)
@@ -156,13 +152,9 @@ class Spool:
             return
         try:
             if not self.is_on_disk:
-                with suppress(SinkStartError):
-                    self._try_disk()
+                self._try_disk()
             self._is_closed = True
             self._store.close()
-            if self._directory_lock is not None:
-                self._directory_lock.release()
-                self._directory_lock = None
         finally:
             self._lock.release()
 
@@ -201,8 +193,6 @@ class Spool:
         memory = self._store
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self._directory_lock is None:
-                self._directory_lock = DirectoryLock(self._path.parent)
             store = self._open()
             if gone := store.keep_consumers(self._consumers):
                 _log.warning("%d values waited for servers that are not set any more", gone)
@@ -216,7 +206,7 @@ class Spool:
         memory.close()
         self._use(store, is_on_disk=True)
         if self._problem:
-            _log.info("spool.directory: %s works again", self._path.parent)
+            _log.info("state_directory: %s works again", self._path.parent)
             self._problem = ""
 
     def _use(self, store: SpoolStore, *, is_on_disk: bool) -> None:
@@ -231,11 +221,7 @@ class Spool:
         except sqlite3.OperationalError:  # full, locked, not permitted: nothing is wrong with it
             raise
         except sqlite3.DatabaseError as error:
-            aside = self._path.with_name(f"{self._path.name}.damaged")
-            self._path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                with suppress(FileNotFoundError):
-                    self._path.with_name(f"{self._path.name}{suffix}").unlink()
+            aside = set_aside(self._path)
             _log.warning("spool %s: %s; begun anew, the old one is %s", self._path, error, aside)
             return SpoolStore(self._path)
 
@@ -252,7 +238,7 @@ class Spool:
         if str(error) != self._problem:
             self._problem = str(error)
             _log.warning(
-                "spool.directory: %s cannot be used: %s; values wait in memory until it can, and a "
+                "state_directory: %s cannot be used: %s; values wait in memory until it can, and a "
                 "restart loses them",
                 self._path.parent,
                 error,

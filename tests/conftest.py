@@ -1,3 +1,4 @@
+import os
 import signal
 from collections.abc import Iterator
 
@@ -5,6 +6,12 @@ import pytest
 
 from tests.live.samba import SambaServer
 from tests.requirements import require
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests run leaves this machine's own counters alone."""
+    os.environ["NFSZBX_STATE_DIRECTORY"] = str(tmp_path_factory.mktemp("state"))
 
 
 def pytest_configure() -> None:

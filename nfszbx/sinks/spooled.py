@@ -75,7 +75,7 @@ class TargetWorker:
         self._answered_by = ""
         self._taken = self._errors = 0
         if waiting := spool.count_waiting(target.name):
-            _log.info("%s: %d values of an earlier run wait for it", target.name, waiting)
+            _log.info("%s: %d values of an earlier run follow, some again", target.name, waiting)
         self._thread = threading.Thread(target=self._run, name=target.name, daemon=True)
         self._thread.start()
 
@@ -166,8 +166,7 @@ class TargetWorker:
         """It has answered. Another node than before does not have what that one lost."""
         self._next_probe_at = monotonic_seconds() + PROBE_SECONDS
         if self._failure:
-            waiting = self._spool.count_waiting(self._target.name)
-            _log.info("%s works again; %d values wait for it", self._target.name, waiting)
+            _log.info("%s works again", self._target.name)
         self._is_down, self._failure = False, ""
         answered_by = self._target.answered_by
         if self._answered_by not in {"", answered_by}:

@@ -6,6 +6,7 @@ Zabbix shares its pace, and rows of clients are many.
 
 import json
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,13 @@ _log = logging.getLogger(__name__)
 
 
 def open_zabbix(config: Config) -> SpooledSink:
-    """The sink with its spool. Raises :class:`ConfigurationError` for wrong certificates and keys.
+    """The sink with its spool.
 
-    Raises :class:`SinkStartError` when another process uses the spool.
+    Raises :class:`ConfigurationError` for wrong certificates and keys.
     """
     zabbix, spool = config.zabbix, config.spool
     clusters = make_clusters(zabbix)
-    directory = Path(spool.directory)
+    directory = Path(config.state_directory)
     limits = SpoolLimits(
         spool.max_bytes, spool.max_age_hours * SECONDS_PER_HOUR, spool.replay_seconds
     )
@@ -101,7 +102,7 @@ class ZabbixDocuments:
             new.write_text(json.dumps(rows), encoding="utf-8")
             new.replace(self._roster_path)
         except OSError as error:
-            if str(error) != self._problem and self._roster_path.parent.is_dir():
+            if str(error) != self._problem and os.path.isdir(self._roster_path.parent):  # noqa: PTH112  Path.is_dir raises on a failing disk
                 self._problem = str(error)
                 _log.warning("the clients that Zabbix knows cannot be remembered: %s", error)
 

@@ -131,6 +131,7 @@ def read_key(config: ZabbixTlsConfig) -> bytes:
     path = Path(str(config.psk_file))
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        warn_of_readers("zabbix.tls.psk_file", path)
     except OSError as error:
         raise ConfigurationError(
             f"zabbix.tls.psk_file: {path} cannot be read: {error.strerror}",
@@ -144,7 +145,6 @@ def read_key(config: ZabbixTlsConfig) -> bytes:
             f"{2 * MAX_KEY_BYTES} hexadecimal digits in one line",
             "make one with: openssl rand -hex 32",
         )
-    warn_of_readers("zabbix.tls.psk_file", path)
     return key
 
 

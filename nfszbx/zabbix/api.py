@@ -72,12 +72,14 @@ class ZabbixApi:
             raise ZabbixError(f"Zabbix {text} is too old", "6.0 is the oldest that works")
         self._api.login(token=token)
         try:
-            self.call("user.get", {"output": ["userid"], "limit": 1})
-        except ZabbixError as error:
+            self._api.send_api_request("user.get", {"output": ["userid"], "limit": 1})
+        except APIRequestError as error:
             raise ZabbixError(
-                f"zabbix.api.token_file: Zabbix does not take the API token: {error}",
+                f"Zabbix does not take the API token: {error}",
                 f"it may be wrong, expired, disabled, or of another Zabbix; {_HOW_TO_GET_ONE}",
             ) from None
+        except _FAILURES as error:
+            raise ZabbixError(f"Zabbix does not answer user.get: {error}", _RIGHTS) from None
 
     def call(self, method: str, params: object) -> Any:  # noqa: ANN401  as it is
         """The result of a method. Raises :class:`ZabbixError` with what Zabbix says."""
@@ -92,10 +94,15 @@ class ZabbixApi:
 def _explain_no_api(url: str, error: Exception) -> ZabbixError:
     """zabbix-utils puts Python's own words around the cause; it stands in the context."""
     cause = getattr(error.__context__, "reason", None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return ZabbixError(
+            f"zabbix.api.url: the certificate of {url} is not trusted: {cause.verify_message}",
+            "name the file of the authority that has signed it with zabbix.api.ca_file",
+        )
     if isinstance(cause, OSError):
-        text = cause.reason if isinstance(cause, ssl.SSLError) else cause.strerror
+        text = getattr(cause, "reason", None) or cause.strerror or cause
         hint = "are the name, the port, and http or https right, and is the web server running?"
-        return ZabbixError(f"zabbix.api.url: cannot connect to {url}: {text or cause}", hint)
+        return ZabbixError(f"zabbix.api.url: cannot connect to {url}: {text}", hint)
     return ZabbixError(
         f"zabbix.api.url: there is no Zabbix API at {url}: {cause or error}",
         "it is what a browser shows of the frontend, without index.php",
@@ -108,12 +115,12 @@ def _read_token(config: ZabbixApiConfig) -> str:
     elif config.token_file is not None:
         try:
             lines = Path(config.token_file).read_text(encoding="utf-8").splitlines()
+            warn_of_readers("zabbix.api.token_file", Path(config.token_file))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
                 f"zabbix.api.token_file: cannot read {config.token_file}: {error}", _HOW_TO_GET_ONE
             ) from None
         token = lines[0].strip() if lines else ""
-        warn_of_readers("zabbix.api.token_file", Path(config.token_file))
     else:
         raise ConfigurationError("zabbix.api.token_file is not set", _HOW_TO_GET_ONE)
     if not re.fullmatch(r"[!-~]+", token):

@@ -120,12 +120,12 @@ def explain_proxy(host: Host) -> str:
     """What to do when the values of a host that a proxy monitors are refused.
 
     How often a proxy reads its configuration: ConfigFrequency in the manual of Zabbix 6.0,
-    ProxyConfigFrequency in that of 7.0.
+    ProxyConfigFrequency in that of 6.4 and later.
     """
     return (
-        f"set zabbix.servers to the proxy '{host.proxy}', which alone takes this host's values; a "
-        "proxy before 7.0 learns of new items once an hour, or by: "
-        "zabbix_proxy -R config_cache_reload"
+        f"set zabbix.servers to the proxy '{host.proxy}' (of a proxy group: to any member), which "
+        "alone takes this host's values; a proxy before 6.4 learns of new items once an hour, or "
+        "by: zabbix_proxy -R config_cache_reload"
     )
 
 
@@ -159,7 +159,7 @@ def _find_reason(cluster: ZabbixCluster, api: ZabbixApi | None, host: Host | Non
     if api is not None and host is None:
         return "first of all mend the host, as said above"
     if host is not None and host.has_template and host.proxy:
-        return explain_proxy(host)
+        return f"{explain_proxy(host)}; if it is set: {cluster.explain_refusal(TOTALS_KEY)}"
     if api is not None and api.version >= _PUSH_SINCE and host is not None:
         try:
             reason = _push(api, host)

@@ -16,7 +16,7 @@ _RULES = (
 
 
 TLS_VALUES = {"unencrypted": 1, "psk": 2, "cert": 4}
-_MAX_NAMES = 20_000
+_MAX_NAMES, _MAX_SIMILAR = 20_000, 5
 
 
 def choose_version(api: ZabbixApi) -> Version:
@@ -84,9 +84,12 @@ def find_host(api: ZabbixApi, name: str) -> Host | None:
 def find_similar_names(api: ZabbixApi, name: str) -> str:
     """Hosts that the user may have meant: similar, with other capitals, or with a domain."""
     found = api.call("host.get", {"output": ["host"], "limit": _MAX_NAMES})
-    by_short_name = {row["host"].lower().partition(".")[0]: row["host"] for row in found}
+    by_short_name: dict[str, list[str]] = {}
+    for row in found:
+        by_short_name.setdefault(row["host"].lower().partition(".")[0], []).append(row["host"])
     close = difflib.get_close_matches(name.lower().partition(".")[0], by_short_name, n=3)
-    return ", ".join(f"'{by_short_name[short]}'" for short in close)
+    names = [host for short in close for host in sorted(by_short_name[short])]
+    return ", ".join(f"'{host}'" for host in names[:_MAX_SIMILAR])
 
 
 def create_host(

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from tests.live.running import NFSZBX
@@ -62,11 +63,11 @@ def main() -> int:
         signal.signal(number, end)
     command = [*NFSZBX, "run", "--sink", "console", "--sink", "prometheus"]
     print("A Samba server on loopback, three clients that move data. Control-C ends it all.")
-    with SambaServer() as server, moving_clients(server):
+    with SambaServer() as server, moving_clients(server), TemporaryDirectory() as state:
         flags = ["--interval-seconds", "2", *sys.argv[1:]]
         # The server listens in a namespace of its own, where nfszbx does not look for listeners.
-        environment = {**os.environ, "NFSZBX_LOG_LEVEL": "warning"}
-        with subprocess.Popen([*command, *flags], env=environment) as nfszbx:
+        environment = {"NFSZBX_LOG_LEVEL": "warning", "NFSZBX_STATE_DIRECTORY": state}
+        with subprocess.Popen([*command, *flags], env={**os.environ, **environment}) as nfszbx:
             try:
                 while True:
                     with suppress(KeyboardInterrupt):  # nfszbx has got it, too, and will end

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 NFSZBX = [sys.executable, "-m", "nfszbx"]
@@ -40,7 +41,9 @@ class NfszbxRun:
             "1",
             *flags,
         ]
-        self._environment = {**os.environ, **(environment or {})}
+        self._state = TemporaryDirectory(prefix="nfszbx-state-")
+        state = {"NFSZBX_STATE_DIRECTORY": self._state.name}
+        self._environment = {**os.environ, **state, **(environment or {})}
         self._queue: queue.Queue[Document | None] = queue.Queue()
         self.documents: list[Document] = []
         """All that were taken from the queue."""
@@ -70,6 +73,7 @@ class NfszbxRun:
         for stream in (self.process.stdout, self.process.stderr):
             if stream:
                 stream.close()
+        self._state.cleanup()
 
     def stop(self, number: signal.Signals) -> int:
         """Send the signal and wait for the end; every document is in ``documents`` then."""

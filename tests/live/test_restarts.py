@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.running import NFSZBX, NfszbxRun, client_bytes
+from tests.live.running import NFSZBX, Document, NfszbxRun, client_bytes
 from tests.live.samba import SambaServer, SmbClient
 from tests.processes import wait_until_gone
 
@@ -37,6 +37,56 @@ def moving_data(client: SmbClient, payload: Path) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def assert_no_less(before: Document, after: Document) -> None:
+    """No counter goes backwards."""
+    for service, totals in before["services"].items():
+        for direction in ("receive", "transmit"):
+            field = f"{direction}_bytes_total"
+            assert after["services"][service][field] >= totals[field]
+    counters = client_bytes(after, "smbd")
+    for key, count in client_bytes(before, "smbd").items():
+        assert counters[key] >= count
+
+
+def test_killed_nfszbx_goes_on_where_it_was(samba: SambaServer, tmp_path: Path) -> None:
+    """What flowed in between is missing, and said to be."""
+    payload = tmp_path / "payload"
+    payload.write_bytes(b"x" * 1_000_000)
+    state = {"NFSZBX_STATE_DIRECTORY": str(tmp_path / "state")}
+    last: Document | None = None
+    with samba.connect("127.0.1.1") as client, moving_data(client, payload):
+        for _ in range(3):
+            with NfszbxRun(environment=state) as run:
+                first = run.documents[-1]
+                assert first["complete"] == (last is None)
+                if last is not None:
+                    assert_no_less(last, first)
+                kept = run.wait_for_dump()
+                last = run.wait_for_dump()
+                os.kill(run.process.pid, signal.SIGKILL)
+                run.process.wait()
+            last = kept  # the last one may not have been written down
+        truth = samba.read_socket_bytes()
+    assert last is not None
+    counted = client_bytes(last, "smbd")
+    for direction in ("receive", "transmit"):
+        assert 3_000_000 < counted["127.0.2.1", direction] <= truth["127.0.2.1", direction]
+
+
+def test_second_nfszbx_counts_for_itself(tmp_path: Path) -> None:
+    state = {"NFSZBX_STATE_DIRECTORY": str(tmp_path)}
+    with NfszbxRun(environment=state) as first, NfszbxRun(environment=state) as second:
+        assert second.documents[-1]["complete"]
+        assert "not kept: another nfszbx uses" in "".join(second.log_lines)
+        assert "another nfszbx" not in "".join(first.log_lines)
+        zabbix = [*NFSZBX, "run", "--sink", "zabbix"]
+        result = subprocess.run(
+            zabbix, env={**os.environ, **state}, capture_output=True, text=True, check=False
+        )
+    assert result.returncode == 6
+    assert f"{tmp_path} is in use by another nfszbx" in result.stderr
 
 
 def test_killed_five_times_during_a_transfer(samba: SambaServer, tmp_path: Path) -> None:
@@ -64,13 +114,7 @@ def test_killed_five_times_during_a_transfer(samba: SambaServer, tmp_path: Path)
     for direction in ("receive", "transmit"):
         assert 50_000_000 < counted["127.0.2.1", direction] <= truth["127.0.2.1", direction]
     for before, after in pairwise(run.documents):
-        for service, totals in before["services"].items():
-            for direction in ("receive", "transmit"):
-                field = f"{direction}_bytes_total"
-                assert after["services"][service][field] >= totals[field]
-        counters = client_bytes(after, "smbd")
-        for key, count in client_bytes(before, "smbd").items():
-            assert counters[key] >= count
+        assert_no_less(before, after)
     assert all(wait_until_gone(pid) for pid in [*killed, survivor])
 
 

@@ -44,7 +44,7 @@ def test_every_value_is_the_measured_one(
     payload = tmp_path / "payload"
     payload.write_bytes(b"x" * 5_000_000)
     environment = {
-        "NFSZBX_SPOOL__DIRECTORY": str(tmp_path / "spool"),
+        "NFSZBX_STATE_DIRECTORY": str(tmp_path / "spool"),
         "NFSZBX_ZABBIX__CLIENTS_INTERVAL_SECONDS": "1",
     }
     flags = ["--sink", "zabbix", "--zabbix-host", HOST, "--zabbix-server", address(zabbix)]

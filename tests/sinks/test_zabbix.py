@@ -53,9 +53,7 @@ def sink(
         "clients_interval_seconds": 10,
         "client_retention_days": 1,
     }
-    sink = open_zabbix(
-        Config.model_validate({"zabbix": zabbix, "spool": {"directory": str(directory)}})
-    )
+    sink = open_zabbix(Config.model_validate({"zabbix": zabbix, "state_directory": str(directory)}))
     try:
         yield sink
     finally:
@@ -149,7 +147,7 @@ def test_run_sends_every_interval(zabbix: ZabbixServer, tmp_path: Path) -> None:
     """The whole program; what was measured before the host existed arrives as well."""
     host = "file server"
     environment = {
-        "NFSZBX_SPOOL__DIRECTORY": str(tmp_path),
+        "NFSZBX_STATE_DIRECTORY": str(tmp_path),
         "NFSZBX_ZABBIX__CLIENTS_INTERVAL_SECONDS": "2",
     }
     flags = ["--sink", "zabbix", "--zabbix-host", host, "--zabbix-server", address(zabbix)]

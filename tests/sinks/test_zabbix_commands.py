@@ -1,10 +1,13 @@
 """``nfszbx zabbix`` against real servers: sets them up, and finds what is wrong with them."""
 
 import os
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from nfszbx.template.assemble import GROUP
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix_keys import TOTALS_KEY
 from tests.requirements import require_psk
+from tests.sinks.certificates import Certificates
 from tests.sinks.zabbix_proxy import ZabbixProxy
 from tests.sinks.zabbix_server import ZabbixServer
 
@@ -187,6 +191,23 @@ def test_token_that_may_not_see_the_host(run: Command, zabbix: ZabbixServer) -> 
     assert "so it knows the host, but this token may not see it" in result.stdout
 
 
+def test_frontend_with_a_certificate_of_its_own(run: Command, certificates: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server, certificates.server_key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            with suppress(OSError):  # the other side goes away
+                context.wrap_socket(listener.accept()[0], server_side=True)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        result = run("check", "--url", f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        thread.join()
+    assert "is not trusted: unable to get local issuer certificate" in result.stdout
+    assert "zabbix.api.ca_file" in result.stdout
+
+
 @pytest.mark.usefixtures("installed")
 def test_check_goes_on_without_the_api(run: Command) -> None:
     result = run("check", "--url", "http://127.0.0.1:1/")
@@ -195,10 +216,13 @@ def test_check_goes_on_without_the_api(run: Command) -> None:
     assert "takes values" in result.stdout
 
 
-def test_host_with_other_capitals_is_told(run: Command, installed: str) -> None:
-    assert installed
+@pytest.mark.usefixtures("installed")
+def test_host_with_other_capitals_is_told(run: Command, zabbix: ZabbixServer) -> None:
     result = run("install", "--zabbix-host", HOST.upper())
+    assert result.returncode == 0, result.stderr
     assert f"similar hosts: '{HOST}'" in result.stdout
+    (host,) = zabbix.call("host.get", {"filter": {"host": HOST.upper()}, "output": ["hostid"]})
+    zabbix.call("host.delete", [host["hostid"]])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +266,7 @@ def test_token_file_and_nothing_of_it_in_messages(
     assert not good.stderr
     file.chmod(0o644)
     careless = run("check", "--token-file", str(file), **unset)
-    assert f"every user can read {file}" in careless.stderr
+    assert f"{file} lets every user read it" in careless.stderr
     assert token not in good.stdout + careless.stdout + careless.stderr
 
 

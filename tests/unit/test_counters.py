@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from nfszbx import counters as counters_module
-from nfszbx.counters import Counters, Delta
+from nfszbx.counters import Bytes, Counters, Delta, SavedCounters
 from nfszbx.dump import Dump
 from nfszbx.errors import DumpError
 from nfszbx.traffic import OTHER, SLOTS, Direction, Service, Slot
@@ -115,6 +115,21 @@ def test_totals_that_lag_behind_the_clients_are_harmless() -> None:
     delta = advance(counters, dump(2, {"a": 9}, total=7))
     assert delta.totals[RECEIVE].interval == 4
     assert delta.rows[RECEIVE, OTHER].total == 0
+
+
+def test_goes_on_where_an_earlier_run_has_left_off() -> None:
+    """What flowed between the two runs is not known: the first interval is not complete."""
+    saved = SavedCounters({RECEIVE: 100}, {(RECEIVE, "a"): 60, (RECEIVE, OTHER): 40})
+    counters = Counters(10, saved)
+    delta = advance(counters, dump(1, {"a": 5, "b": 7}, total=13))
+    assert not delta.complete
+    assert delta.totals[RECEIVE] == Bytes(13, 113)
+    assert delta.rows == {
+        (RECEIVE, "a"): Bytes(5, 65),
+        (RECEIVE, "b"): Bytes(7, 7),
+        (RECEIVE, OTHER): Bytes(1, 41),
+    }
+    assert advance(counters, dump(2, {"a": 5, "b": 7}, total=13)).complete
 
 
 def test_rows_go_to_the_clients_with_the_most_traffic() -> None:

@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 METRICS_HEAD = """\
 # Metrics
 
-Made from `nfszbx/catalog.py`. A counter starts at zero when nfszbx starts and only grows. Rates are
-in the documents of the console and of Zabbix only: Prometheus makes its own of the counters.
+Made from `nfszbx/catalog.py`. A counter starts at zero and only grows. Those of the services and
+clients go on when nfszbx is started again, until the machine boots; all others start anew. Rates
+are in the documents of the console and of Zabbix only: Prometheus makes its own of the counters.
 
 | name | kind | labels | meaning |
 |---|---|---|---|

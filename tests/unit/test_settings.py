@@ -82,7 +82,7 @@ def test_all_errors_are_reported_at_once_with_key_source_and_what_would_be_right
     ways = "'auto', 'function_exit', 'kprobe' or 'tracepoint'"
     known = (
         "audit_interval_seconds, bpftrace, interval_seconds, log_level, map_max_entries, "
-        "max_clients, prometheus, services, sinks, spool, way, zabbix"
+        "max_clients, prometheus, services, sinks, spool, state_directory, way, zabbix"
     )
     port = "NFSZBX_PROMETHEUS__PORT"
     assert sorted(found) == sorted(
@@ -117,7 +117,7 @@ INJECTION = '"; system("id"); //'
         (f"[prometheus]\naddress = '{INJECTION}'", "prometheus.address"),
         (f"[zabbix]\nservers = ['{INJECTION}']", "zabbix.servers[0]"),
         (f"[zabbix.tls]\nca_file = '{INJECTION}'", "zabbix.tls.ca_file"),
-        (f"[spool]\ndirectory = '{INJECTION}'", "spool.directory"),
+        (f"state_directory = '{INJECTION}'", "state_directory"),
         (f"[zabbix]\nhost = '{INJECTION}'", "zabbix.host"),
         (f"bpftrace = '/bin/sh -c {INJECTION}'", "bpftrace"),
         (f"interval_seconds = '{INJECTION}'", "interval_seconds"),
@@ -232,8 +232,12 @@ def test_certificates_must_be_named(key: str) -> None:
 
 
 def test_key_without_encryption() -> None:
-    (problem,) = errors("[zabbix.tls]\npsk_identity = 'a'\npsk_file = '/b'")
-    assert problem == "zabbix.tls.psk_file: has no effect without connect = 'psk'"
+    assert errors("[zabbix.tls]\npsk_identity = 'a'\npsk_file = '/b'") == [
+        "zabbix.tls.psk_identity: has no effect without connect = 'psk'",
+        "zabbix.tls.psk_file: has no effect without connect = 'psk'",
+    ]
+    (problem,) = errors("[zabbix.tls]\nconnect = 'unencrypted'\nserver_cert_subject = 'CN=a'")
+    assert problem == "zabbix.tls.server_cert_subject: has no effect without connect = 'cert'"
 
 
 def test_key_of_an_agent_that_connects_without(tmp_path: Path) -> None:
@@ -244,6 +248,10 @@ def test_key_of_an_agent_that_connects_without(tmp_path: Path) -> None:
     assert config.zabbix.tls == ZabbixTlsConfig()
     config = load(f"[zabbix]\nagent_config = '{agent}'\ntls.connect = 'psk'")
     assert config.zabbix.tls.psk_file == "/c"
+    files = "TLSCAFile=/d\nTLSCertFile=/e\nTLSKeyFile=/f\n"
+    agent.write_text(f"ServerActive=a\nTLSConnect=cert\nTLSAccept=psk\nTLSPSKFile=/c\n{files}")
+    config = load(f"[zabbix]\nagent_config = '{agent}'")
+    assert (config.zabbix.tls.psk_file, config.zabbix.tls.ca_file) == (None, "/d")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +259,8 @@ def test_key_of_an_agent_that_connects_without(tmp_path: Path) -> None:
     [
         "[zabbix.api]\nurl = 'https://Admin:s3cret@zabbix.example.org'",
         "[zabbix.tls]\npsk_file = 's3cret'",
+        "[zabbix]\ntls = 's3cret'",
+        "[zabbix]\napi = 's3cret'",
     ],
 )
 def test_secrets_at_the_wrong_place_are_not_shown(text: str) -> None:

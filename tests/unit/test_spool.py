@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from nfszbx import spool as spool_module
-from nfszbx.errors import SinkStartError
 from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.spool_store import Entry, SpoolStore
 
@@ -319,33 +318,14 @@ def test_full_disk_does_not_stop_anything(
     spool.close()
 
 
-def test_directory_has_one_user_at_a_time(tmp_path: Path) -> None:
-    spool = open_spool(tmp_path)
-    with pytest.raises(SinkStartError, match=f"{tmp_path} is in use by another nfszbx"):
-        open_spool(tmp_path)
-    spool.append([make_entry(1)])
+def test_second_process_waits_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool, other = open_spool(tmp_path), open_spool(tmp_path)
+    assert (spool.is_on_disk, other.is_on_disk) == (True, False)
+    assert "database is locked" in caplog.text
+    other.append([make_entry(1)])
+    assert (list_waiting(spool), list_waiting(other)) == ([], [1])
     spool.close()
-    again = open_spool(tmp_path)
-    assert list_waiting(again) == [1]
-    again.close()
-
-
-def test_directory_that_another_process_has_taken_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was not there at first; the measuring goes on, in memory."""
-    monkeypatch.setattr("nfszbx.spool.RETRY_DISK_SECONDS", 0)
-    path = tmp_path / "spool"
-    path.write_text("in the way")
-    spool = open_spool(path)
-    path.unlink()
-    other = open_spool(path)
-    spool.append([make_entry(1)])
-    assert (list_waiting(spool), list_waiting(other)) == ([1], [])
     other.close()
-    spool.append([make_entry(2)])
-    assert spool.is_on_disk
-    spool.close()
 
 
 class SpoolMachine(RuleBasedStateMachine):

@@ -7,6 +7,7 @@ builds those that are missing; the tests do it themselves when they need one.
 import functools
 import hashlib
 import shutil
+import signal
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -123,5 +124,6 @@ def _find_kernel(root: Path, row: Row) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing behind
     for each in MATRIX:
         get_image(each)

@@ -36,4 +36,5 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_key_that_everybody_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_key(write(tmp_path / "psk", "00" * 32, mode=0o644))
-    assert f"zabbix.tls.psk_file: every user can read {tmp_path / 'psk'}" in caplog.text
+    assert f"zabbix.tls.psk_file: the mode of {tmp_path / 'psk'} lets every user" in caplog.text
+    assert f"chmod o= {tmp_path / 'psk'}" in caplog.text

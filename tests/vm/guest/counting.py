@@ -53,6 +53,7 @@ class Way:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env={**os.environ, "NFSZBX_STATE_DIRECTORY": str(FOLDER / f"{self.name}-state")},
             )
 
     def read_last(self) -> dict[str, Any] | None:

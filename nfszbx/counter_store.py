@@ -1,0 +1,159 @@
+"""Keeps the counters on disk, so that they go on where an earlier run of nfszbx has left off.
+
+Only within one boot of the machine: the file is for a process that ends, however it ends. A file
+from before the boot is begun anew, so what a power failure does to it is of no interest.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nfszbx import catalog
+from nfszbx.catalog import Metric
+from nfszbx.counters import MAX_REMEMBERED, SavedCounters
+from nfszbx.errors import SinkRefusedError
+from nfszbx.samples import Samples
+from nfszbx.state import set_aside
+from nfszbx.traffic import Direction, Service, Slot, Transport
+
+FILE = "counters.sqlite3"
+_ALL = ""
+"""Stands for the client where a counter is that of all of them."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS boot (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS counters (
+  service TEXT NOT NULL, transport TEXT NOT NULL, direction TEXT NOT NULL, client TEXT NOT NULL,
+  bytes INTEGER NOT NULL, changed_unix_seconds REAL NOT NULL,
+  PRIMARY KEY (service, transport, direction, client)
+) WITHOUT ROWID;
+"""
+# The totals come first, then what has changed last.
+_READ = """\
+SELECT service, transport, direction, client, bytes FROM counters
+ORDER BY client = '' DESC, changed_unix_seconds DESC LIMIT ?
+"""
+_FORGET = """\
+DELETE FROM counters WHERE client <> '' AND changed_unix_seconds < (
+  SELECT changed_unix_seconds FROM counters WHERE client <> ''
+  ORDER BY changed_unix_seconds DESC LIMIT 1 OFFSET ?
+)
+"""
+_SAVE = "INSERT OR REPLACE INTO counters VALUES (?, ?, ?, ?, ?, ?)"
+_DIRECTIONS: Mapping[Metric, Direction] = {
+    catalog.RECEIVE_BYTES: Direction.RECEIVE,
+    catalog.TRANSMIT_BYTES: Direction.TRANSMIT,
+    catalog.CLIENT_RECEIVE_BYTES: Direction.RECEIVE,
+    catalog.CLIENT_TRANSMIT_BYTES: Direction.TRANSMIT,
+}
+
+_log = logging.getLogger(__name__)
+
+_Key = tuple[str, str, str, str]
+
+
+class CounterStore:
+    """A sink for the counters that have changed. Belongs to one thread after it was opened."""
+
+    name = "counters"
+
+    def __init__(self, directory: Path, boot_id: str) -> None:
+        """Open the file; one that is damaged is set aside for whoever wants to look at it."""
+        self._path = directory / FILE
+        self._boot_id = boot_id
+        self._kept: dict[_Key, float] = {}
+        """What the file has, of what has changed in this run."""
+        self._is_begun = False
+        """The file is of this boot, and of this run or one that it continues."""
+        self._connection: sqlite3.Connection | None = None
+        self.saved: SavedCounters | None = None
+        """What an earlier run has counted in this boot of the machine."""
+        try:
+            self._connection = self._open()
+            self.saved = self._read(self._connection)
+            self._is_begun = self.saved is not None
+        except sqlite3.OperationalError as error:  # full, not permitted: nothing is wrong with it
+            _log.warning("%s cannot be used, counters begin at zero: %s", self._path, error)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            aside = set_aside(self._path)
+            _log.warning(
+                "%s: %s; set aside as %s, counters begin at zero", self._path, error, aside
+            )
+
+    def deliver(self, samples: Samples) -> None:
+        """Write down the counters that have changed. Raises :class:`SinkRefusedError`."""
+        now = samples.unix_seconds
+        changed = {key: n for key, n in _list_counters(samples) if self._kept.get(key) != n}
+        try:
+            if self._connection is None:
+                self._connection = self._open()
+            with self._connection as transaction:
+                if not self._is_begun:
+                    transaction.execute("DELETE FROM boot")
+                    transaction.execute("DELETE FROM counters")
+                    transaction.execute("INSERT INTO boot VALUES (?)", (self._boot_id,))
+                transaction.executemany(_SAVE, [(*key, n, now) for key, n in changed.items()])
+                is_long = len(self._kept) > 2 * MAX_REMEMBERED
+                if is_long:
+                    transaction.execute(_FORGET, (MAX_REMEMBERED,))
+        except sqlite3.Error as error:
+            raise SinkRefusedError(f"{self._path} cannot be written: {error}") from None
+        self._is_begun = True
+        if is_long:
+            self._kept.clear()
+        self._kept.update(changed)
+
+    def close(self) -> None:
+        """The last call."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=0, check_same_thread=False)
+        try:
+            # Safe against the end of this process, which is all that the file is for.
+            for setting in ("journal_mode = WAL", "synchronous = OFF"):
+                connection.execute(f"PRAGMA {setting}")
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _read(self, connection: sqlite3.Connection) -> SavedCounters | None:
+        """None when there is nothing, or it is of another boot. Raises ``sqlite3.Error``."""
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        if connection.execute("SELECT id FROM boot").fetchone() != (self._boot_id,):
+            return None
+        totals: dict[Slot, int] = {}
+        rows: dict[tuple[Slot, str], int] = {}
+        found = connection.execute(_READ, (MAX_REMEMBERED,)).fetchall()
+        for service, transport, direction, client, count in reversed(found):
+            try:
+                slot = Slot(Service(service), Direction(direction), Transport(transport))
+            except ValueError as error:
+                raise sqlite3.DatabaseError(str(error)) from None
+            if client == _ALL:
+                totals[slot] = count
+            else:
+                rows[slot, client] = count
+        return SavedCounters(totals, rows)
+
+
+def _list_counters(samples: Samples) -> Iterator[tuple[_Key, float]]:
+    for sample in samples.samples:
+        if direction := _DIRECTIONS.get(sample.metric):
+            service, transport, *client = sample.labels
+            yield (service, transport, direction, client[0] if client else _ALL), sample.value
+
+
+def read_boot_id() -> str:
+    """Of the machine, by the kernel; empty where it does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
