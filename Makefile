@@ -13,7 +13,7 @@ RUN_PACKAGES := bpftrace mount
 DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
-	mmdebstrap debian-archive-keyring openssl gcc libssl-dev python3-dev
+	mmdebstrap debian-archive-keyring cron openssl gcc libssl-dev python3-dev
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
 .PHONY: run demo test test-fast test-vm vm vm-images accuracy lint root tracefs \

@@ -72,6 +72,9 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not start when anything is left out.")
     ] = False,
+    lock: Annotated[
+        bool, typer.Option("--lock", help="End at once, and well, when another one runs: for cron.")
+    ] = False,
 ) -> None:
     """Measure until stopped, and give every interval to the sinks."""
     settings = _load(
@@ -86,6 +89,9 @@ def run(
         *make_zabbix_flags(zabbix_server, zabbix_host, zabbix_agent_config),
     )
     start_logging(settings.log_level)
+    state = StateDirectory(Path(settings.state_directory))
+    if lock and not state.is_ours():
+        raise typer.Exit
     facts = read_facts(settings.bpftrace)
     plan = make_plan(facts, settings)
     if plan.obstacles:
@@ -95,7 +101,6 @@ def run(
         raise KernelError(f"not everything can be measured: {left_out}", "run without --strict")
     log_omissions(plan)
     idle = find_idle_services(facts, plan)
-    state = StateDirectory(Path(settings.state_directory))
     if "zabbix" in settings.sinks:
         state.require(STOP_SECONDS)
     sinks = open_sinks(settings)

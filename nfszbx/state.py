@@ -1,18 +1,15 @@
 """The directory of what outlasts a run; one nfszbx at a time uses it."""
 
 import fcntl
-import logging
 import os
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from nfszbx.clock import monotonic_seconds
-from nfszbx.errors import SinkStartError
+from nfszbx.errors import ConfigurationError, SinkStartError
 
 _POLL_SECONDS = 0.1
-
-_log = logging.getLogger(__name__)
 
 
 def set_aside(database: Path) -> Path:
@@ -32,17 +29,19 @@ class StateDirectory:
         """Take it, and make it when it is missing.
 
         One that cannot be used is not an error: the disk may be full, or read-only for a while.
+        Those who write there tell of it.
         """
         self.path = path
         self.is_in_use = False
         """Another process has it."""
+        self._problem = ""
         self._descriptor: int | None = None
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._take(self._descriptor)
         except OSError as error:
-            _log.warning("state_directory: %s cannot be used: %s", path, error.strerror)
+            self._problem = error.strerror or str(error)
 
     def _take(self, descriptor: int) -> None:
         self.is_in_use = False
@@ -50,6 +49,15 @@ class StateDirectory:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.is_in_use = True
+
+    def is_ours(self) -> bool:
+        """Is this the only nfszbx? Raises :class:`ConfigurationError` when nobody can tell."""
+        if self._problem:
+            raise ConfigurationError(
+                f"state_directory: {self.path} cannot be used: {self._problem}",
+                "--lock needs a directory that can be made and written to",
+            )
+        return not self.is_in_use
 
     def require(self, wait_seconds: float) -> None:
         """Take it after all: one that ends needs some seconds for it.

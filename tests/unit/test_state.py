@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nfszbx.errors import SinkStartError
+from nfszbx.errors import ConfigurationError, SinkStartError
 from nfszbx.state import StateDirectory
 
 HOLD = """
@@ -37,13 +37,13 @@ def test_process_that_is_killed_leaves_it(tmp_path: Path) -> None:
         assert process.stdout.readline() == "taken\n"
         assert StateDirectory(tmp_path).is_in_use
         process.kill()
-    assert not StateDirectory(tmp_path).is_in_use
+    assert StateDirectory(tmp_path).is_ours()
 
 
 @pytest.mark.parametrize("below", ["file", "file/state"])
-def test_directory_that_cannot_be_used(
-    tmp_path: Path, below: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_directory_that_cannot_be_used(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
-    StateDirectory(tmp_path / below).require(0)
-    assert f"state_directory: {tmp_path / below} cannot be used" in caplog.text
+    state = StateDirectory(tmp_path / below)
+    state.require(0)
+    with pytest.raises(ConfigurationError, match=f"state_directory: {tmp_path / below} cannot"):
+        state.is_ours()
