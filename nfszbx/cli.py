@@ -63,8 +63,8 @@ def run(
         int | None, typer.Option(help="Clients with a row of their own; the rest is 'other'.")
     ] = None,
     way: WayOption = None,
-    prometheus_address: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
-    prometheus_port: Annotated[int | None, typer.Option(help="Where to listen.")] = None,
+    prometheus_address: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    prometheus_port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     zabbix_server: ZabbixServerOption = None,
     zabbix_port: Annotated[int | None, typer.Option(help="Trapper port of the server.")] = None,
     zabbix_agent_config: ZabbixAgentConfigOption = None,
