@@ -76,10 +76,11 @@ class CounterStore:
             _log.warning("%s cannot be used, counters begin at zero: %s", self._path, error)
         except sqlite3.DatabaseError as error:
             self.close()
-            aside = set_aside(self._path)
-            _log.warning(
-                "%s: %s; set aside as %s, counters begin at zero", self._path, error, aside
-            )
+            _log.warning("%s is damaged, counters begin at zero: %s", self._path, error)
+            try:
+                _log.warning("it is set aside as %s", set_aside(self._path))
+            except OSError as failure:  # then nothing is kept, but everything is counted
+                _log.warning("it cannot be set aside: %s", failure.strerror)
 
     def deliver(self, samples: Samples) -> None:
         """Write down the counters that have changed. Raises :class:`SinkRefusedError`."""

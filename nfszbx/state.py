@@ -23,7 +23,7 @@ def set_aside(database: Path) -> Path:
 
 
 class StateDirectory:
-    """Taken until the process ends, however it ends, or until it is released."""
+    """Taken until the process ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
         """Take it, and make it when it is missing.
@@ -73,9 +73,3 @@ class StateDirectory:
                 f"state_directory: {self.path} is in use by another nfszbx",
                 "stop that one, or give this one a state_directory of its own",
             )
-
-    def release(self) -> None:
-        """Another process can have it now."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None

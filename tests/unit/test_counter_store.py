@@ -96,6 +96,19 @@ def test_damaged_file_is_set_aside(
         assert (tmp_path / f"{FILE}.damaged").read_bytes() == damage
 
 
+def test_damaged_file_that_cannot_be_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is kept; the measuring goes on."""
+    (tmp_path / FILE).write_bytes(b"garbage" * 1000)
+    (tmp_path / f"{FILE}.damaged").mkdir()
+    store = CounterStore(tmp_path, BOOT)
+    assert "it cannot be set aside: Is a directory" in caplog.text
+    with pytest.raises(SinkRefusedError, match="cannot be written: file is not a database"):
+        store.deliver(make_samples({RECEIVE: 1}, {}))
+    store.close()
+
+
 def test_unknown_words_are_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = CounterStore(tmp_path, BOOT)
     odd = Sample(catalog.RECEIVE_BYTES, ("ftpd", "tcp"), 1)

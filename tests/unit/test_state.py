@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,24 +22,35 @@ time.sleep(60)
 """
 
 
+@contextmanager
+def another_nfszbx(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the directory, and is killed in the end."""
+    command = [sys.executable, "-c", HOLD, str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.readline() == "taken\n"
+            yield process
+        finally:
+            process.kill()
+
+
 def test_second_one_is_told(tmp_path: Path) -> None:
-    first = StateDirectory(tmp_path / "new" / "state")
-    first.require(0)
-    second = StateDirectory(first.path)
-    with pytest.raises(SinkStartError, match=f"{first.path} is in use by another nfszbx"):
-        second.require(0.3)
-    threading.Timer(0.3, first.release).start()
-    second.require(10)
+    path = tmp_path / "new" / "state"
+    with another_nfszbx(path):
+        state = StateDirectory(path)
+        assert not state.is_ours()
+        with pytest.raises(SinkStartError, match=f"{path} is in use by another nfszbx"):
+            state.require(0.3)
 
 
 def test_process_that_is_killed_leaves_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "taken\n"
-        assert StateDirectory(tmp_path).is_in_use
-        process.kill()
-    assert StateDirectory(tmp_path).is_ours()
+    """The second one may wait for that."""
+    with another_nfszbx(tmp_path) as process:
+        state = StateDirectory(tmp_path)
+        threading.Timer(0.3, process.kill).start()
+        state.require(10)
+        assert state.is_ours()
 
 
 @pytest.mark.parametrize("below", ["file", "file/state"])
