@@ -54,14 +54,17 @@ class Roster:
 class Cadence:
     """The state between two reports."""
 
-    def __init__(self, seconds: float, roster: Roster) -> None:
+    def __init__(
+        self, seconds: float, roster: Roster, totals: Mapping[tuple[Metric, Row], int]
+    ) -> None:
+        """``totals`` is what an earlier run has reported."""
         self._seconds = seconds
         self._roster = roster
         self._elapsed_seconds = 0.0
         self._complete = True
         self._flowed: Counter[tuple[Metric, Row]] = Counter()
         """By every client since the last report."""
-        self._totals: Counter[tuple[Metric, Row]] = Counter()
+        self._totals: Counter[tuple[Metric, Row]] = Counter(dict(totals))
         """What was reported; a row's bytes stay where they were when the roster changes."""
 
     def advance(self, samples: Samples) -> Samples | None:

@@ -17,7 +17,6 @@ from nfszbx.samples import Samples
 from nfszbx.state import set_aside
 from nfszbx.traffic import Direction, Service, Slot, Transport
 
-FILE = "counters.sqlite3"
 _ALL = ""
 """Stands for the client where a counter is that of all of them."""
 _SCHEMA = """
@@ -57,9 +56,9 @@ class CounterStore:
 
     name = "counters"
 
-    def __init__(self, directory: Path, boot_id: str) -> None:
+    def __init__(self, path: Path, boot_id: str) -> None:
         """Open the file; one that is damaged is set aside for whoever wants to look at it."""
-        self._path = directory / FILE
+        self._path = path
         self._boot_id = boot_id
         self._kept: dict[_Key, float] = {}
         """What the file has, of what has changed in this run."""
@@ -72,8 +71,8 @@ class CounterStore:
             self._connection = self._open()
             self.saved = self._read(self._connection)
             self._is_begun = self.saved is not None
-        except sqlite3.OperationalError as error:  # full, not permitted: nothing is wrong with it
-            _log.warning("%s cannot be used, counters begin at zero: %s", self._path, error)
+        except sqlite3.OperationalError:  # full, not permitted: the first delivery tells
+            self.close()
         except sqlite3.DatabaseError as error:
             self.close()
             _log.warning("%s is damaged, counters begin at zero: %s", self._path, error)
@@ -99,7 +98,9 @@ class CounterStore:
                 if is_long:
                     transaction.execute(_FORGET, (MAX_REMEMBERED,))
         except sqlite3.Error as error:
-            raise SinkRefusedError(f"{self._path} cannot be written: {error}") from None
+            raise SinkRefusedError(
+                f"counters are not kept: {self._path} cannot be written: {error}"
+            ) from None
         self._is_begun = True
         if is_long:
             self._kept.clear()

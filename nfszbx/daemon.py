@@ -42,7 +42,7 @@ def open_counters(state: StateDirectory) -> CounterStore | None:
     if state.is_in_use:
         _log.info("counters begin at zero and are not kept: another nfszbx uses %s", state.path)
         return None
-    return CounterStore(state.path, read_boot_id())
+    return CounterStore(state.path / "counters.sqlite3", read_boot_id())
 
 
 def open_sinks(config: Config) -> list[Worker]:

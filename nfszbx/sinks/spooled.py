@@ -218,9 +218,11 @@ class SpooledSink:
         encode: Callable[[Samples], Sequence[Entry]],
         spool: Spool,
         targets: Sequence[Target],
+        close: Callable[[], None] = lambda: None,
     ) -> None:
+        """``close`` is called when nothing is encoded any more."""
         self.is_gone = False
-        self._encode = encode
+        self._encode, self._close = encode, close
         self._spool = spool
         self._names = ", ".join(target.name for target in targets)
         self._targets = [TargetWorker(target, spool) for target in targets]
@@ -257,6 +259,8 @@ class SpooledSink:
         for target in self._targets:
             target.wait_for_end(deadline)
         self._spool.close(LAST_DISK_SECONDS)
+        if not self._thread.is_alive():
+            self._close()
 
     def _run(self) -> None:
         while True:

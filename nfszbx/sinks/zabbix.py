@@ -11,9 +11,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from nfszbx.cadence import Cadence, Roster
+from nfszbx import catalog
+from nfszbx.cadence import Cadence, Roster, Row
 from nfszbx.config import Config, ZabbixConfig
+from nfszbx.counter_store import CounterStore, read_boot_id
+from nfszbx.counters import SavedCounters
 from nfszbx.document import make_document
+from nfszbx.errors import SinkRefusedError
 from nfszbx.nodes import parse_node
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples
 from nfszbx.sinks.spooled import SpooledSink
@@ -21,8 +25,13 @@ from nfszbx.sinks.zabbix_cluster import ZabbixCluster
 from nfszbx.sinks.zabbix_tls import make_tls
 from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.spool_store import Entry
+from nfszbx.traffic import Direction
 from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 
+_METRICS = {
+    Direction.RECEIVE: catalog.CLIENT_RECEIVE_BYTES,
+    Direction.TRANSMIT: catalog.CLIENT_TRANSMIT_BYTES,
+}
 SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3_600
 
 _log = logging.getLogger(__name__)
@@ -39,10 +48,13 @@ def open_zabbix(config: Config) -> SpooledSink:
     limits = SpoolLimits(
         spool.max_bytes, spool.max_age_hours * SECONDS_PER_HOUR, spool.replay_seconds
     )
+    documents = ZabbixDocuments(zabbix, directory)
+    spool_path = directory / "spool.sqlite3"
     return SpooledSink(
-        ZabbixDocuments(zabbix, directory / "clients.json").make_entries,
-        Spool(directory / "spool.sqlite3", [cluster.name for cluster in clusters], limits),
+        documents.make_entries,
+        Spool(spool_path, [cluster.name for cluster in clusters], limits),
         clusters,
+        documents.close,
     )
 
 
@@ -71,13 +83,23 @@ def get_host_name(config: ZabbixConfig) -> str:
 
 
 class ZabbixDocuments:
-    """Makes the documents of an interval; the clients that Zabbix knows outlast a restart."""
+    """Makes the documents of an interval.
 
-    def __init__(self, config: ZabbixConfig, roster_path: Path) -> None:
-        self._roster_path = roster_path
+    The clients that Zabbix knows outlast a restart; what was reported of them, until the next boot.
+    """
+
+    def __init__(self, config: ZabbixConfig, directory: Path) -> None:
+        self._roster_path = directory / "clients.json"
         retention_seconds = config.client_retention_days * SECONDS_PER_DAY
-        self._roster = Roster(config.max_clients, retention_seconds, _read_roster(roster_path))
-        self._cadence = Cadence(config.clients_interval_seconds, self._roster)
+        seen = _read_roster(self._roster_path)
+        self._roster = Roster(config.max_clients, retention_seconds, seen)
+        self._counters = CounterStore(directory / "zabbix_clients.sqlite3", read_boot_id())
+        saved = self._counters.saved or SavedCounters()
+        totals: dict[tuple[catalog.Metric, Row], int] = {
+            (_METRICS[slot.direction], (*slot.flow, client)): count
+            for (slot, client), count in saved.rows.items()
+        }
+        self._cadence = Cadence(config.clients_interval_seconds, self._roster, totals)
         self._problem = ""
 
     def make_entries(self, samples: Samples) -> list[Entry]:
@@ -92,16 +114,21 @@ class ZabbixDocuments:
             entries.append(
                 _make_entry(CLIENTS_KEY, report, {field: document[field] for field in fields})
             )
-            self._keep_roster()
+            self._keep(report)
         return entries
 
-    def _keep_roster(self) -> None:
+    def close(self) -> None:
+        """The last call."""
+        self._counters.close()
+
+    def _keep(self, report: Samples) -> None:
         rows = [[*row, round(seen)] for row, seen in self._roster.seen_unix_seconds.items()]
         new = self._roster_path.with_suffix(".new")
         try:
             new.write_text(json.dumps(rows), encoding="utf-8")
             new.replace(self._roster_path)
-        except OSError as error:
+            self._counters.deliver(report)
+        except (OSError, SinkRefusedError) as error:
             if str(error) != self._problem and os.path.isdir(self._roster_path.parent):  # noqa: PTH112  Path.is_dir raises on a failing disk
                 self._problem = str(error)
                 _log.warning("the clients that Zabbix knows cannot be remembered: %s", error)

@@ -59,7 +59,7 @@ def values(report: Samples | None, metric: Metric) -> dict[str, float]:
 def make_cadence(
     seconds: float = 30, max_rows: int = 100, max_idle_seconds: float = 1e9
 ) -> Cadence:
-    return Cadence(seconds, Roster(max_rows, max_idle_seconds))
+    return Cadence(seconds, Roster(max_rows, max_idle_seconds), {})
 
 
 def test_rates_are_over_all_intervals_of_the_report() -> None:
