@@ -26,6 +26,8 @@ class SocketReading(NamedTuple):
 
     counts: PortCounts
     end_ns: int
+    namespaces: frozenset[int] = frozenset()
+    """Where they were read: the numbers of network namespaces."""
 
 
 class Truth(NamedTuple):
@@ -69,6 +71,7 @@ class _Reading:
     high: Mapping[_Key, int]
     end_ns: int
     """When the reading after the dump ended."""
+    namespaces: frozenset[int]
 
 
 class Audit:
@@ -106,7 +109,9 @@ class Audit:
         if self._open is not None and self._open.end_ns < dump.end_ns:
             high = {key: count + closed[key] for key, count in self._open.high.items()}
             reading = replace(self._open, high=high)
-            if self._last is not None:
+            # A server that is stopped loses its listener before its connections, and with it its
+            # namespace is not read: the connections then seem to come from nowhere.
+            if self._last is not None and self._last.namespaces == reading.namespaces:
                 drifts = self._compare(self._last, reading)
             self._last, self._open = reading, None
         # The dump was made after its mark; a reading that ended later says nothing of it.
@@ -115,7 +120,8 @@ class Audit:
             low = {key: n + closed_before[key] for key, n in self._sum_ports(before.counts).items()}
             after = read_sockets()
             high = self._sum_ports(after.counts)
-            self._open = _Reading(self._sum_slots(dump.total_bytes), low, high, after.end_ns)
+            counted = self._sum_slots(dump.total_bytes)
+            self._open = _Reading(counted, low, high, after.end_ns, after.namespaces)
         return drifts
 
     def _compare(self, first: _Reading, second: _Reading) -> list[Drift]:

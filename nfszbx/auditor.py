@@ -68,7 +68,7 @@ class Auditor:
         self._reader.close()
 
     def _read(self) -> SocketReading:
-        return SocketReading(self._reader.read(), boot_ns())
+        return SocketReading(self._reader.read(), boot_ns(), self._reader.namespaces)
 
     def _read_last(self) -> SocketReading:
         try:

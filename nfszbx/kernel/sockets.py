@@ -54,7 +54,12 @@ class SocketReader:
 
     def __init__(self, ports: Iterable[int]) -> None:
         self._ports = tuple(ports)
-        self._namespaces: list[socket.socket] = []
+        self._namespaces: dict[int, socket.socket] = {}
+
+    @property
+    def namespaces(self) -> frozenset[int]:
+        """The numbers of those that were found."""
+        return frozenset(self._namespaces)
 
     def read(self) -> dict[int, dict[Direction, int]]:
         """Bytes that applications have read from, and written to, all connections there are.
@@ -62,7 +67,7 @@ class SocketReader:
         By local port. Raises OSError where the kernel has no ``tcp_diag``.
         """
         totals = {port: dict.fromkeys(Direction, 0) for port in self._ports}
-        for netlink in self._namespaces:
+        for netlink in self._namespaces.values():
             for port, total in totals.items():
                 for received, sent in _read_connections(netlink, port):
                     total[Direction.RECEIVE] += received
@@ -75,17 +80,17 @@ class SocketReader:
         Raises OSError like :meth:`read`, and when a namespace cannot be entered.
         """
         self.close()
-        for path in dict(_list_namespaces()).values():
+        for number, path in dict(_list_namespaces()).items():
             netlink = _open_netlink(path)
             if netlink is not None:
-                self._namespaces.append(netlink)
+                self._namespaces[number] = netlink
                 if not any(_has_listener(netlink, port) for port in self._ports):
-                    self._namespaces.pop().close()
+                    self._namespaces.pop(number).close()
 
     def close(self) -> None:
         """Leave the namespaces: a netlink socket in one would keep it when it has ended."""
         while self._namespaces:
-            self._namespaces.pop().close()
+            self._namespaces.popitem()[1].close()
 
 
 def is_first_pid_namespace() -> bool:

@@ -28,6 +28,8 @@ class Kernel:
     closed: int = 0
     counted: int = 0
     time_ns: int = 0
+    listens: bool = True
+    """Otherwise the namespace is not known to have a server."""
 
     def flow(self, connection: int, count: int) -> None:
         self.live[connection] = self.live.get(connection, 0) + count
@@ -38,9 +40,10 @@ class Kernel:
 
     def read_sockets(self) -> SocketReading:
         self.time_ns += 1
-        port = {Direction.RECEIVE: sum(self.live.values()), Direction.TRANSMIT: 0}
+        seen = self.live.values() if self.listens else []
+        port = {Direction.RECEIVE: sum(seen), Direction.TRANSMIT: 0}
         counts = {139: {Direction.RECEIVE: 0, Direction.TRANSMIT: 0}, 445: port}
-        return SocketReading(counts, self.time_ns)
+        return SocketReading(counts, self.time_ns, frozenset({1} if self.listens else ()))
 
     def mark(self) -> int:
         self.time_ns += 1
@@ -107,6 +110,19 @@ def test_dumps_that_were_read_late_do_not_drift() -> None:
         drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
         audit.take_sockets(kernel.read_sockets())
         drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
+    assert {drift.bytes for drift in drifts} == {0}
+
+
+def test_connections_that_outlive_their_listener_do_not_drift() -> None:
+    """A server is stopped and started again while an audit is made."""
+    kernel, audit = Kernel(), make_audit()
+    drifts: list[Drift] = []
+    for kernel.listens in (True, False, True, True, True):
+        kernel.flow(1, 1000)
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
+        audit.take_sockets(kernel.read_sockets())
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
+    assert drifts
     assert {drift.bytes for drift in drifts} == {0}
 
 
