@@ -80,7 +80,10 @@ class SocketReader:
         Raises OSError like :meth:`read`, and when a namespace cannot be entered.
         """
         self.close()
-        for number, path in dict(_list_namespaces()).items():
+        paths: dict[int, Path] = {}
+        for number, path in _list_namespaces():
+            paths.setdefault(number, path)  # that of the oldest process, which stays the longest
+        for number, path in paths.items():
             netlink = _open_netlink(path)
             if netlink is not None:
                 self._namespaces[number] = netlink
