@@ -12,7 +12,7 @@ from contextlib import closing
 from nfszbx.kernel.sockets import SocketReader
 
 AUDITS = 10
-READINGS_PER_AUDIT = 2
+READINGS_PER_AUDIT = 3
 SECONDS_BETWEEN_AUDITS = 60
 
 

@@ -8,21 +8,42 @@ as read after it plus what the dump after it says of closed ones. Counts between
 right as far as anyone can tell.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
+from nfszbx.connections import Connections, bound_low
 from nfszbx.dump import Dump
 from nfszbx.plan import PortGroup
 from nfszbx.traffic import Direction, Service, Slot
 
-PortCounts = Mapping[int, Mapping[Direction, int]]
-"""What a reading of the sockets gives: bytes by local port and direction."""
+PortCounts = Mapping[tuple[int, Direction], int]
+"""What a reading of the sockets gives: bytes by local port and direction; zero may be missing."""
+
+
+def sum_high(connections: Connections) -> PortCounts:
+    """What applications had at most moved when the reading began."""
+    return _sum((each.port, each.bound_high()) for each in connections.values())
+
+
+def sum_low(earlier: Connections, later: Connections) -> PortCounts:
+    """What applications had at least moved when the later of two readings ended."""
+    both = earlier.keys() & later.keys()
+    return _sum((later[key].port, bound_low(earlier[key], later[key])) for key in both)
+
+
+def _sum(positions: Iterable[tuple[int, Mapping[Direction, int]]]) -> PortCounts:
+    counts: Counter[tuple[int, Direction]] = Counter()
+    for port, moved in positions:
+        for direction, count in moved.items():
+            counts[port, direction] += count
+    return counts
 
 
 class SocketReading(NamedTuple):
-    """The sockets, and the time since boot, in nanoseconds, at which reading them ended."""
+    """A bound of the sockets' counts, and when reading them ended: nanoseconds since boot."""
 
     counts: PortCounts
     end_ns: int
@@ -145,7 +166,7 @@ class Audit:
 
     def _sum_ports(self, sockets: PortCounts) -> dict[_Key, int]:
         return {
-            (group, direction): sum(sockets[port][direction] for port in group.ports)
+            (group, direction): sum(sockets.get((port, direction), 0) for port in group.ports)
             for group, direction in self._keys
         }
 

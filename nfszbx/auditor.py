@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from nfszbx.audit import Audit, Drift, SocketReading, spread
+from nfszbx.audit import Audit, Drift, PortCounts, SocketReading, spread, sum_high, sum_low
 from nfszbx.clock import boot_ns, monotonic_seconds
 from nfszbx.dump import Dump
 from nfszbx.kernel.sockets import SocketReader, is_first_pid_namespace
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Auditor:
-    """Belongs to the main thread; one audit costs two readings of the sockets."""
+    """Belongs to the main thread; one audit costs three readings of the sockets."""
 
     def __init__(self, plan: Plan, audit_interval_seconds: int) -> None:
         self._reader = SocketReader(port for group in plan.audited for port in group.ports)
@@ -43,7 +43,8 @@ class Auditor:
         self._read_at, self._audited_at = None, now
         try:
             self._reader.find_namespaces()
-            self._audit.take_sockets(self._read())
+            earlier, later = self._reader.read(), self._reader.read()
+            self._audit.take_sockets(self._make_reading(sum_low(earlier, later)))
         except (OSError, RuntimeError) as error:
             self._tell_failure(error)
 
@@ -67,14 +68,14 @@ class Auditor:
         """Close what the reading of sockets needs."""
         self._reader.close()
 
-    def _read(self) -> SocketReading:
-        return SocketReading(self._reader.read(), boot_ns(), self._reader.namespaces)
-
     def _read_last(self) -> SocketReading:
         try:
-            return self._read()
+            return self._make_reading(sum_high(self._reader.read()))
         finally:
             self._reader.close()
+
+    def _make_reading(self, counts: PortCounts) -> SocketReading:
+        return SocketReading(counts, boot_ns(), self._reader.namespaces)
 
     def _tell_failure(self, error: OSError | RuntimeError) -> None:
         """Once for the same one; the next audit tries again."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nfszbx.traffic import Direction
+from nfszbx.connections import Connection, Identity
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -34,12 +34,13 @@ _RECEIVED_FIN = frozenset((_CLOSE_WAIT, _LAST_ACK, _CLOSING))
 
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI2s46x")
-_MESSAGE = struct.Struct("=BB2x48xIII8x")
-"""Of ``inet_diag_msg``: family, state, (the addresses,) expires, receive queue, send queue."""
+_MESSAGE = struct.Struct("=BB2x4x16x16s4xQ4xII8x")
+"""Of ``inet_diag_msg``: family, state, the peer's address, cookie, receive queue, send queue."""
 _ATTRIBUTE = struct.Struct("=HH")
 _COUNTERS = struct.Struct("=120xQQ")
 """Of ``tcp_info``: bytes_acked, bytes_received (Linux kernel commits 0df48c26d841 and bdd1f9edacb5,
 both in v4.1)."""
+_MAPPED = bytes(10) + b"\xff\xff"
 _PROC_PID_INIT_INO = 0xEFFFFFFC
 _CLONE_NEWNET = 0x40000000
 _BUFFER_BYTES = 1 << 17
@@ -61,18 +62,14 @@ class SocketReader:
         """The numbers of those that were found."""
         return frozenset(self._namespaces)
 
-    def read(self) -> dict[int, dict[Direction, int]]:
-        """Bytes that applications have read from, and written to, all connections there are.
-
-        By local port. Raises OSError where the kernel has no ``tcp_diag``.
-        """
-        totals = {port: dict.fromkeys(Direction, 0) for port in self._ports}
-        for netlink in self._namespaces.values():
-            for port, total in totals.items():
-                for received, sent in _read_connections(netlink, port):
-                    total[Direction.RECEIVE] += received
-                    total[Direction.TRANSMIT] += sent
-        return totals
+    def read(self) -> dict[Identity, Connection]:
+        """All connections there are. Raises OSError where the kernel has no ``tcp_diag``."""
+        return {
+            (number, cookie): connection
+            for number, netlink in self._namespaces.items()
+            for port in self._ports
+            for cookie, connection in _read_connections(netlink, port)
+        }
 
     def find_namespaces(self) -> None:
         """Look for namespaces with a server of these ports; only listeners are cheap to look for.
@@ -155,20 +152,23 @@ def _has_listener(netlink: socket.socket, port: int) -> bool:
     return bool(list(_dump(netlink, port, (_LISTEN,))))  # a dump has to be read to its end
 
 
-def _read_connections(netlink: socket.socket, port: int) -> Iterator[tuple[int, int]]:
-    """What was read from and written to each connection of the port.
-
-    TCP counts a FIN as one byte, the application does not.
-    """
+def _read_connections(netlink: socket.socket, port: int) -> Iterator[tuple[int, Connection]]:
+    """The connections of the port, with their cookies."""
     for message in _dump(netlink, port, _CONNECTED):
-        _, state, _, receive_queue, send_queue = _MESSAGE.unpack_from(message)
+        family, state, address, cookie, unread, unacknowledged = _MESSAGE.unpack_from(message)
         counters = _find_counters(message)
         if counters is not None:
-            acknowledged, received = counters
             yield (
-                # An unread FIN is a part of the queue.
-                received - receive_queue - (state in _RECEIVED_FIN and receive_queue == 0),
-                acknowledged + send_queue - (state in _SENT_FIN),
+                cookie,
+                Connection(
+                    port,
+                    address if family == socket.AF_INET6 else _MAPPED + address[:4],
+                    state in _RECEIVED_FIN,
+                    state in _SENT_FIN,
+                    unread,
+                    unacknowledged,
+                    *counters,
+                ),
             )
 
 

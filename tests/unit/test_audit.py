@@ -41,8 +41,7 @@ class Kernel:
     def read_sockets(self) -> SocketReading:
         self.time_ns += 1
         seen = self.live.values() if self.listens else []
-        port = {Direction.RECEIVE: sum(seen), Direction.TRANSMIT: 0}
-        counts = {139: {Direction.RECEIVE: 0, Direction.TRANSMIT: 0}, 445: port}
+        counts = {(445, Direction.RECEIVE): sum(seen)}
         return SocketReading(counts, self.time_ns, frozenset({1} if self.listens else ()))
 
     def mark(self) -> int:

@@ -10,6 +10,7 @@ from tests.vm.lab import Lab
 pytestmark = pytest.mark.timeout(1800)
 
 NFSZBX = "python3 -m nfszbx"
+GUEST = "python3 -m tests.vm.guest"
 SETTLE_SECONDS = 120.0
 
 
@@ -54,24 +55,18 @@ def test_kernel_without_types_of_its_modules(lab: Lab) -> None:
     assert "Not measured" not in said
 
 
-PREEMPTED_DRIFT = 0.01
-"""Above it nfszbx itself would warn."""
-
-
 def test_counts_agree_with_the_sockets_all_the_time(lab: Lab) -> None:
     """The audits beside all scenarios have found no drift, but of TLS as tracepoints see it.
 
-    Where the kernel is preempted, the audit's probe may miss the end of a short connection.
+    A message or two are no drift: what a missed run did not see, kprobes count with the next one.
     """
-    allowed = PREEMPTED_DRIFT if lab.row.inexact_ways else 0.0
     lab.run("sleep 25")  # the time of two audits, for a machine that has just been started
     for way in lab.row.ways:
-        said = lab.run(f"python3 -m tests.vm.guest drifts {way}")
-        audits, _, drifts = said.splitlines()[0].partition(" audits, drifts: ")
+        audits, _, drifts = lab.run(f"{GUEST} drifts {way}").partition(" audits, drifts: ")
         assert int(audits) > 0
         if way in lab.exact_ways and way != "tracepoint":
-            ratios = [float(drift.split()[-1]) for drift in drifts.split("; ") if drift != "none"]
-            assert all(abs(ratio) <= allowed for ratio in ratios), drifts + read_log(lab, way)
+            log = read_log(lab, way)
+            assert "WARNING: audit" not in log, drifts + log
 
 
 def test_what_cannot_be_counted_is_said(lab: Lab) -> None:
