@@ -9,12 +9,12 @@ right as far as anyone can tell.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
-from nfszbx.connections import Connections, bound_low
+from nfszbx.connections import Connections, Moved, bound_low
 from nfszbx.dump import Dump
 from nfszbx.plan import PortGroup
 from nfszbx.traffic import Direction, Service, Slot
@@ -34,11 +34,11 @@ def sum_low(earlier: Connections, later: Connections) -> PortCounts:
     return _sum((later[key].port, bound_low(earlier[key], later[key])) for key in both)
 
 
-def _sum(positions: Iterable[tuple[int, Mapping[Direction, int]]]) -> PortCounts:
+def _sum(positions: Iterable[tuple[int, Moved]]) -> PortCounts:
     counts: Counter[tuple[int, Direction]] = Counter()
     for port, moved in positions:
-        for direction, count in moved.items():
-            counts[port, direction] += count
+        counts[port, Direction.RECEIVE] += moved.receive
+        counts[port, Direction.TRANSMIT] += moved.transmit
     return counts
 
 
@@ -109,10 +109,10 @@ class Audit:
         """A reading some time before the next dump."""
         self._before = reading
 
-    def take_dump(self, dump: Dump, read_sockets: Callable[[], SocketReading]) -> list[Drift]:
+    def take_dump(self, dump: Dump, after: SocketReading) -> list[Drift]:
         """The drift since the last audited dump, when this dump completes an audit.
 
-        ``read_sockets`` is called when the sockets are needed now, right after the dump.
+        ``after`` is a reading made right after the dump.
         """
         previous, self._dump = self._dump, dump
         before, self._before = self._before, None
@@ -125,7 +125,7 @@ class Audit:
             self._open = self._last = None
             return []
         drifts = []
-        closed = self._sum_slots(dump.closed_bytes)
+        closed = self._sum_closed(dump.closed_bytes)
         # A dump that was late in being read does not hold what closed before the sockets were read.
         if self._open is not None and self._open.end_ns < dump.end_ns:
             high = {key: count + closed[key] for key, count in self._open.high.items()}
@@ -137,9 +137,8 @@ class Audit:
             self._last, self._open = reading, None
         # The dump was made after its mark; a reading that ended later says nothing of it.
         if before is not None and before.end_ns < dump.end_ns:
-            closed_before = self._sum_slots(previous.closed_bytes)
+            closed_before = self._sum_closed(previous.closed_bytes)
             low = {key: n + closed_before[key] for key, n in self._sum_ports(before.counts).items()}
-            after = read_sockets()
             high = self._sum_ports(after.counts)
             counted = self._sum_slots(dump.total_bytes)
             self._open = _Reading(counted, low, high, after.end_ns, after.namespaces)
@@ -163,6 +162,12 @@ class Audit:
             )
             for group, direction in self._keys
         }
+
+    def _sum_closed(self, counts: Mapping[tuple[Slot, str], int]) -> dict[_Key, int]:
+        slots: Counter[Slot] = Counter()
+        for (slot, _), count in counts.items():
+            slots[slot] += count
+        return self._sum_slots(slots)
 
     def _sum_ports(self, sockets: PortCounts) -> dict[_Key, int]:
         return {

@@ -154,6 +154,27 @@ INCOMPLETE_INTERVALS = Metric(
     "Incomplete intervals",
     "Intervals that miss traffic, or all of it, because bpftrace did not run.",
 )
+GAPS = Metric(
+    "nfszbx_gaps_total",
+    Kind.COUNTER,
+    "Gaps",
+    "Times in which nothing was counted: after an end of bpftrace or of nfszbx.",
+)
+GAP_SECONDS = Metric(
+    "nfszbx_gap_seconds_total",
+    Kind.COUNTER,
+    "Seconds in gaps",
+    "Time without counting, from the last values before each end of bpftrace.",
+    unit=Unit.SECONDS,
+)
+RECOVERED = Metric(
+    "nfszbx_recovered_bytes_total",
+    Kind.COUNTER,
+    "Bytes recovered",
+    "Bytes that flowed in gaps and were found afterwards, by the kernel's counters per socket.",
+    ("service", "direction"),
+    unit=Unit.BYTES,
+)
 INTERVAL_SECONDS = Metric(
     "nfszbx_interval_seconds",
     Kind.GAUGE,

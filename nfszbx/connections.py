@@ -10,10 +10,15 @@ takes the counters of the look before.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from nfszbx.traffic import Direction
-
 Identity = tuple[int, int]
 """Of a connection: the number of its network namespace, and the kernel's cookie of the socket."""
+
+
+class Moved(NamedTuple):
+    """Bytes that an application has moved over a connection, in the order of ``Direction``."""
+
+    receive: int
+    transmit: int
 
 
 class Connection(NamedTuple):
@@ -29,22 +34,32 @@ class Connection(NamedTuple):
     acknowledged_bytes: int
     received_bytes: int
 
-    def bound_high(self) -> dict[Direction, int]:
+    def bound_high(self) -> Moved:
         """Bytes that its application had at most read and written when the look began."""
         return _find_position(self, self)
 
 
-def bound_low(earlier: Connection, later: Connection) -> dict[Direction, int]:
+def bound_low(earlier: Connection, later: Connection) -> Moved:
     """Bytes that its application had at least read and written when the later look ended."""
     return _find_position(earlier, later)
 
 
-def _find_position(counters: Connection, queues: Connection) -> dict[Direction, int]:
+def _find_position(counters: Connection, queues: Connection) -> Moved:
     # An unread FIN is a part of the queue.
     fin_was_read = queues.has_received_fin and queues.unread_bytes == 0
     received = counters.received_bytes - queues.unread_bytes - fin_was_read
     sent = counters.acknowledged_bytes + queues.unacknowledged_bytes - queues.has_sent_fin
-    return {Direction.RECEIVE: max(0, received), Direction.TRANSMIT: max(0, sent)}
+    return Moved(max(0, received), max(0, sent))
 
 
 Connections = Mapping[Identity, Connection]
+
+
+class Sight(NamedTuple):
+    """A reading of all connections."""
+
+    connections: Connections
+    end_ns: int
+    """When it ended: nanoseconds since boot."""
+    namespaces: frozenset[int]
+    """Where it was made: the numbers of network namespaces."""

@@ -38,6 +38,8 @@ class Delta:
     """False when traffic before this interval was missed: an earlier child ended and took what had
     come since its last dump with it, or an earlier run of nfszbx did, and nothing was counted until
     this one began."""
+    gap_ns: int
+    """What passed before this interval without anything being counted, where that is known."""
     totals: Mapping[Slot, Bytes]
     """Every slot."""
     rows: Mapping[tuple[Slot, str], Bytes]
@@ -97,10 +99,12 @@ class Counters:
         if dump.end_ns == base.end_ns:
             return None
         complete = base is self._child or (first_ever and not self._continues)
-        self._child = _follow(base, dump)
-        return self._account(base, self._child, complete=complete)
+        child = _follow(base, dump)
+        gap_ns = base.end_ns - self._child.end_ns if self._child else 0
+        self._child = child
+        return self._account(base, child, complete=complete, gap_ns=gap_ns)
 
-    def _account(self, base: _Child, child: _Child, *, complete: bool) -> Delta:
+    def _account(self, base: _Child, child: _Child, *, complete: bool, gap_ns: int) -> Delta:
         overflow = _subtract(child.overflow_bytes, base.overflow_bytes)
         clients = _subtract(child.client_bytes, base.client_bytes)
         by_client: Counter[str] = Counter()
@@ -121,6 +125,7 @@ class Counters:
             end_ns=child.end_ns,
             elapsed_ns=child.end_ns - base.end_ns,
             complete=complete,
+            gap_ns=gap_ns,
             totals={slot: Bytes(totals[slot], self._totals[slot]) for slot in SLOTS},
             rows={
                 key: Bytes(rows[key], total)

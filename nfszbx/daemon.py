@@ -5,7 +5,6 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
-from nfszbx.auditor import Auditor
 from nfszbx.child.missed_runs import read_missed_runs
 from nfszbx.child.process import ChildProcess
 from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Supervisor
@@ -13,6 +12,7 @@ from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
 from nfszbx.counter_store import CounterStore, read_boot_id
 from nfszbx.kernel.facts import KernelFacts
+from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
 from nfszbx.script import render_script
@@ -89,7 +89,7 @@ class Daemon:
         self._supervisor = Supervisor(
             lambda: ChildProcess(self._program, self._script), config.interval_seconds
         )
-        self._auditor = Auditor(plan, config.audit_interval_seconds)
+        self._observer = Observer(plan, config.audit_interval_seconds)
         self._workers = workers
         self._keepers = [SinkWorker(counters)] if counters else []
         self._stopping = False
@@ -111,7 +111,9 @@ class Daemon:
             while not self._stopping and not all(worker.is_gone for worker in self._workers):
                 for event in self._supervisor.poll():
                     self._take(event)
-                self._auditor.poll()
+                self._pipeline.take_before(
+                    self._observer.poll(is_settled=self._pipeline.is_settled)
+                )
                 self._follow(self._watch.poll())
                 # A child that is only late brings everything with its next dump.
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
@@ -120,7 +122,6 @@ class Daemon:
                 self._take(event)
         finally:
             self._supervisor.kill()
-            self._auditor.close()
             for worker in (*self._workers, *self._keepers):
                 worker.stop(SINK_STOP_SECONDS)
 
@@ -130,13 +131,16 @@ class Daemon:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Line):
+            begin_ns = self._pipeline.begin_ns
             if self._pipeline.take_line(event.text, unix_seconds(), boot_ns()):
                 self._supervisor.note_dump()
                 self._on_trial = False
                 if self._supervisor.pid is not None:
                     self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
-                self._audit()
+                self._observe()
                 self._publish(measured=True)
+            elif self._pipeline.begin_ns != begin_ns:
+                self._observer.expect_dump()
         elif isinstance(event, Ended):
             self._pipeline.take_end(event.reason)
             if self._on_trial:
@@ -166,10 +170,13 @@ class Daemon:
         log_omissions(plan)
         self._script, self._pipeline.plan, self._on_trial = render_script(plan), plan, False
 
-    def _audit(self) -> None:
-        drift = self._auditor.take_dump(self._pipeline.dump) if self._pipeline.dump else None
-        if drift is not None:
-            self._pipeline.take_drift(drift)
+    def _observe(self) -> None:
+        self._observer.expect_dump()
+        if self._pipeline.dump is not None:
+            sight, drift = self._observer.take_dump(self._pipeline.dump)
+            self._pipeline.take_after(sight)
+            if drift is not None:
+                self._pipeline.take_drift(drift)
 
     def _publish(self, *, measured: bool) -> None:
         samples = self._pipeline.make_samples(

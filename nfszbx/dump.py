@@ -8,12 +8,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from ipaddress import IPv6Address
 from typing import Literal
 
 from nfszbx.errors import DumpError
-from nfszbx.traffic import SLOTS_BY_NUMBER, Slot
+from nfszbx.traffic import SLOTS_BY_NUMBER, Slot, name_client
 
 _MARK = re.compile(r"nfszbx (begin|end|last) ([0-9]{1,20})\n?")
 _KEY = re.compile(r"([0-9]{1,3}), ?(-?[0-9]{1,20}), ?(-?[0-9]{1,20})")
@@ -35,8 +33,9 @@ class Dump:
     """By slot and IP address in its usual form; IPv4-mapped addresses are IPv4."""
     is_last: bool = False
     """The dump of a child that is ending: counting stopped some time before ``end_ns``."""
-    closed_bytes: Mapping[Slot, int] | None = field(default_factory=dict)
-    """What the kernel had counted on connections that have closed, for the audit; read last.
+    closed_bytes: Mapping[tuple[Slot, str], int] | None = field(default_factory=dict)
+    """What the kernel had counted on connections that have closed, like ``client_bytes``; of
+    services that share ports, the first has it. Read last.
 
     None when it could not be understood: that is no reason to refuse what was counted.
     """
@@ -54,7 +53,8 @@ class DumpReader:
 
     def __init__(self, byte_order: Literal["little", "big"]) -> None:
         self._byte_order: Literal["little", "big"] = byte_order
-        self._begin_ns: int | None = None
+        self.begin_ns: int | None = None
+        """When the child began whose lines come now."""
         self._spoiled = ""
         self._maps: dict[str, Mapping[str, object]] = {}
 
@@ -90,21 +90,21 @@ class DumpReader:
             raise DumpError(f"not a mark: {text!r:.100}")
         maps, spoiled, self._maps, self._spoiled = self._maps, self._spoiled, {}, ""
         if match[1] == "begin":
-            self._begin_ns = int(match[2])
+            self.begin_ns = int(match[2])
             return None
-        if self._begin_ns is None:
+        if self.begin_ns is None:
             raise DumpError("a dump without the begin mark of its child")
         if spoiled:
             raise DumpError(f"incomplete dump: {spoiled}")
-        if int(match[2]) < self._begin_ns:
+        if int(match[2]) < self.begin_ns:
             raise DumpError(f"a dump that ends before its child began: {text!r}")
         return Dump(
-            self._begin_ns,
+            self.begin_ns,
             int(match[2]),
             {_slot(key): _count(value) for key, value in maps.get(_MAPS[0], {}).items()},
             self._read_clients(maps.get(_MAPS[1], {})),
             is_last=match[1] == "last",
-            closed_bytes=_read_closed(maps.get(_MAPS[2], {})),
+            closed_bytes=self._read_closed(maps.get(_MAPS[2], {})),
         )
 
     def _read_map(self, data: Mapping[str, object]) -> None:
@@ -124,26 +124,20 @@ class DumpReader:
         for key, value in content.items():
             match = _KEY.fullmatch(key)
             if match is None:
-                raise DumpError(f"not a key of @client_bytes: {key!r:.100}")
-            address = _address(int(match[2]) % _LIMIT, int(match[3]) % _LIMIT, self._byte_order)
-            client = (_slot(match[1]), address)
+                raise DumpError(f"not the key of a client: {key!r:.100}")
+            # Two 64-bit halves that were read from memory in the machine's order.
+            halves = (int(half) % _LIMIT for half in match.group(2, 3))
+            address = b"".join(half.to_bytes(8, self._byte_order) for half in halves)
+            client = (_slot(match[1]), name_client(address))
             # Two keys for one address are possible only for ::ffff:0:0/96 as seen by other scripts.
             clients[client] = clients.get(client, 0) + _count(value)
         return clients
 
-
-def _read_closed(content: Mapping[str, object]) -> dict[Slot, int] | None:
-    try:
-        return {_slot(key): _count(value) for key, value in content.items()}
-    except DumpError:
-        return None
-
-
-@lru_cache(maxsize=65536)
-def _address(high: int, low: int, byte_order: Literal["little", "big"]) -> str:
-    """The address of two 64-bit halves that were read from memory in the machine's order."""
-    address = IPv6Address(high.to_bytes(8, byte_order) + low.to_bytes(8, byte_order))
-    return str(address.ipv4_mapped or address)
+    def _read_closed(self, content: Mapping[str, object]) -> dict[tuple[Slot, str], int] | None:
+        try:
+            return self._read_clients(content)
+        except DumpError:
+            return None
 
 
 def _slot(text: str) -> Slot:

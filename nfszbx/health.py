@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nfszbx.plan import Plan
-from nfszbx.traffic import Direction, Service
+from nfszbx.traffic import Direction, Service, Slot
 
 
 @dataclass(frozen=True)
@@ -37,4 +37,10 @@ class Health:
     drift: Mapping[tuple[Service, Direction], float]
     """The last audit's ratios; empty before the first one."""
     audits: int
+    gaps: int
+    """Times in which nothing was counted, since the first dump."""
+    gap_seconds: float
+    """Their length, from the last dump before each to the begin of the next child."""
+    recovered_bytes: Mapping[Slot, int]
+    """What flowed there and was added afterwards."""
     sinks: tuple[SinkHealth, ...]

@@ -9,10 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from nfszbx.accounts import Accounts
+from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError
 from nfszbx.health import Health, SinkHealth
+from nfszbx.ledger import Ledger
 from nfszbx.plan import Plan
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples, make_samples
 from nfszbx.traffic import Direction, Service
@@ -42,14 +45,17 @@ class Pipeline:
         """The one in force; another may follow, of the same machine."""
         self._reader = DumpReader(plan.byte_order)
         self._counters = Counters(max_clients, saved)
+        self._ledger = Ledger(Accounts(plan.audited))
+        self._before: tuple[Sight, Sight] | None = None
         self._delta: Delta | None = None
         self.dump: Dump | None = None
-        """The last one that could be used."""
+        """The last one that could be used, as it came."""
         self._drift: dict[tuple[Service, Direction], float] = {}
         self._audits = 0
         self._restarts = Counter(dict.fromkeys(end_reasons, 0))
         self._intervals = self._incomplete_intervals = 0
         self._refused_dumps = self._lost_events = 0
+        self._gaps, self._gap_seconds = 0, 0.0
         self._missed_runs: int | None = None
         self._missed_runs_of_ended = 0
         self._last_dump_unix_seconds: float | None = None
@@ -70,7 +76,9 @@ class Pipeline:
                 _log.warning("bpftrace lost %d records", record.count)
             if record is None or isinstance(record, LostEvents):
                 return False
-            delta = self._counters.advance(record)
+            ledger = self._ledger.copy()
+            dump = ledger.take_dump(record, self._before, fits=self._fits(record))
+            delta = self._counters.advance(dump)
         except DumpError as error:
             self._refused_dumps += 1
             if not self._refusing:  # one line for a row of them
@@ -80,9 +88,37 @@ class Pipeline:
         if delta is None:
             return False
         self._refusing = False
+        recovered = ledger.recovered_bytes.total() - self._ledger.recovered_bytes.total()
+        self._ledger, self._before = ledger, None
         self.dump = record
         self._take_delta(delta, record, unix_seconds, boot_ns)
+        if recovered > MAX_UNCERTAINTY * sum(count.interval for count in delta.totals.values()):
+            self._timed = False  # it came before, and has no rate now
         return True
+
+    def _fits(self, dump: Dump) -> bool:
+        """Had the kernel's maps room for everything?"""
+        entries = max(len(dump.client_bytes), len(dump.closed_bytes or ()))
+        return entries < self.plan.map_max_entries
+
+    @property
+    def begin_ns(self) -> int | None:
+        """When the child began whose lines come now; None before the first."""
+        return self._reader.begin_ns
+
+    @property
+    def is_settled(self) -> bool:
+        """Is nothing missing any more, as far as the sockets can tell?"""
+        return self._ledger.is_settled
+
+    def take_before(self, sights: tuple[Sight, Sight] | None) -> None:
+        """Readings of the sockets shortly before the next dump."""
+        self._before = sights or self._before
+
+    def take_after(self, sight: Sight | None) -> None:
+        """A reading of the sockets right after a dump."""
+        if sight is not None:
+            self._ledger.take_after(sight)
 
     def _take_delta(
         self, delta: Delta, dump: Dump, unix_seconds: float, boot_ns: int | None
@@ -97,6 +133,8 @@ class Pipeline:
         self._timed = not uncertain and not dump.is_last
         self._lag_ns = lag_ns
         self._delta = delta
+        self._gaps += not delta.complete
+        self._gap_seconds += delta.gap_ns / NANOSECONDS_PER_SECOND
         self._last_dump_unix_seconds = unix_seconds - lag_ns / NANOSECONDS_PER_SECOND
         max_entries = self.plan.map_max_entries
         if delta.map_entries >= NEARLY_FULL * max_entries and not self._warned_of_map:
@@ -154,6 +192,9 @@ class Pipeline:
             self._last_dump_unix_seconds,
             self._drift,
             self._audits,
+            self._gaps,
+            self._gap_seconds,
+            self._ledger.recovered_bytes,
             sinks,
         )
         timed = measured and self._timed

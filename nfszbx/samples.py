@@ -121,8 +121,18 @@ def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
         yield Sample(catalog.AUDITS, (), health.audits)
     for (service, direction), ratio in health.drift.items():
         yield Sample(catalog.DRIFT, (service, direction), ratio)
+    yield from _gap_samples(health)
     for sink in health.sinks:
         yield Sample(catalog.SINK_QUEUE, (sink.name,), sink.queue_length)
         yield Sample(catalog.SINK_DELIVERED, (sink.name,), sink.delivered)
         yield Sample(catalog.SINK_DROPPED, (sink.name,), sink.dropped)
         yield Sample(catalog.SINK_ERRORS, (sink.name,), sink.errors)
+
+
+def _gap_samples(health: Health) -> Iterator[Sample]:
+    yield Sample(catalog.GAPS, (), health.gaps)
+    yield Sample(catalog.GAP_SECONDS, (), health.gap_seconds)
+    services = [service for group in health.plan.audited for service in group.services]
+    for slot in (Slot(service, direction) for service in services for direction in Direction):
+        count = health.recovered_bytes.get(slot, 0)
+        yield Sample(catalog.RECOVERED, (slot.service, slot.direction), count)

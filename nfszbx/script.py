@@ -2,7 +2,7 @@
 
 The maps are cumulative and never cleared: ``@client_bytes[slot, high, low]`` and, larger by what
 did not fit there, ``@total_bytes[slot]``. A slot is a service and a direction (``traffic.Slot``).
-``@closed_bytes[slot]`` is what the kernel itself had counted on closed connections, for the audit.
+``@closed_bytes[slot, high, low]`` is what the kernel itself had counted on closed connections.
 The address is always the IPv6 form, in two halves as the machine stores them; an IPv4 client is
 ``::ffff:a.b.c.d`` whichever socket it came through, so it has one key.
 """
@@ -113,7 +113,10 @@ def _fill_cycle(name: str, plan: Plan) -> str:
 
 
 def _render_closed(plan: Plan) -> str:
-    """Sets ``$receive_slot`` and ``$transmit_slot``; for a group, those of its first service."""
+    """Sets ``$receive_slot`` and ``$transmit_slot``, and the address.
+
+    For a group, the slots are those of its first service.
+    """
     branches = [
         f"if ({' || '.join(f'$port == {port}' for port in group.ports)}) {{\n"
         f"  $receive_slot = {Slot(group.services[0], Direction.RECEIVE).number};\n"
@@ -121,7 +124,7 @@ def _render_closed(plan: Plan) -> str:
         for group in plan.audited
     ]
     slots = "$receive_slot = 0;\n$transmit_slot = 0;\n"
-    return f"{_render_port(plan)}\n{slots}{' else '.join(branches)}"
+    return f"{_render_port(plan)}\n{slots}{' else '.join(branches)}\n{_render_address(plan)}"
 
 
 def _render_select(plan: Plan) -> str:

@@ -4,6 +4,8 @@
 """
 
 from enum import StrEnum
+from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 OTHER = "other"
@@ -74,3 +76,13 @@ SLOTS = tuple(
 )
 SLOT_NUMBERS = {slot: number for number, slot in enumerate(SLOTS, start=1)}
 SLOTS_BY_NUMBER = {number: slot for slot, number in SLOT_NUMBERS.items()}
+
+
+@lru_cache(maxsize=65536)
+def name_client(address: bytes) -> str:
+    """A client's name: its IP address in the usual form; ``::ffff:a.b.c.d`` is IPv4.
+
+    ``address`` has 16 bytes.
+    """
+    full = IPv6Address(address)
+    return str(full.ipv4_mapped or full)

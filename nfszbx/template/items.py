@@ -51,7 +51,13 @@ return rows.slice(0, 15).map(function (row) {
 }).join('\\n') || 'nobody';"""
 
 
-_PLACED = {catalog.RESTARTS, catalog.BUILD_INFO, catalog.WAY_INFO, catalog.DRIFT}
+_PLACED = {
+    catalog.RESTARTS,
+    catalog.RECOVERED,
+    catalog.BUILD_INFO,
+    catalog.WAY_INFO,
+    catalog.DRIFT,
+}
 """Metrics with labels that have items of their own below."""
 
 
@@ -127,12 +133,15 @@ def make_health_items() -> list[Item]:
         for metric in _list_metrics(())
     ]
     restarts = _make_item(catalog.RESTARTS, json_path(f"$.health.{catalog.RESTARTS.field}.*.sum()"))
+    recovered = _make_item(
+        catalog.RECOVERED, json_path(f"$.health.{catalog.RECOVERED.field}.*.*.sum()")
+    )
     sinks = [
         _make_item(metric, json_path(f"$.health.{metric.field}"), javascript(_SINK_SUM))
         for metric in _list_metrics(("sink",))
     ]
     version = replace(version, value_type="CHAR", description="Version of nfszbx.")
-    return [version, complete, *ways, *plain, restarts, fill, *sinks]
+    return [version, complete, *ways, *plain, restarts, recovered, fill, *sinks]
 
 
 def make_client_sums() -> list[Item]:

@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,8 @@ def test_every_kind_of_end(tmp_path: Path) -> None:
     for end, received, sent in ENDS:
         port = found[end.__name__]
         # The fragment by itself has the received bytes at the port, the sent ones 65536 above it.
-        closed = (counts[str(port)], counts[str(port + 65536)])
+        address = f"0,{int.from_bytes(socket.inet_aton('127.0.0.1'), sys.byteorder)}"
+        closed = (counts[f"{port},{address}"], counts[f"{port + 65536},{address}"])
         assert (end.__name__, *closed) == (end.__name__, received, sent)
 
 

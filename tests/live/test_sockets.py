@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -46,12 +46,12 @@ def connect(
 
 def read(port: int) -> dict[Direction, int]:
     """What nothing moves any more is the same however it is read."""
-    with closing(SocketReader([port])) as reader:
-        reader.find_namespaces()
-        earlier, later = reader.read(), reader.read()
-        low, high = sum_low(earlier, later), sum_high(later)
-        assert low == high
-        return {direction: high[port, direction] for direction in Direction}
+    reader = SocketReader([port])
+    reader.find_namespaces()
+    earlier, later = reader.read(), reader.read()
+    low, high = sum_low(earlier, later), sum_high(later)
+    assert low == high
+    return {direction: high[port, direction] for direction in Direction}
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])

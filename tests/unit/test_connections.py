@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfszbx.connections import Connection, bound_low
-from nfszbx.traffic import Direction
+from nfszbx.connections import Connection, Moved, bound_low
 
 amounts = st.integers(0, 10_000)
 
@@ -29,8 +28,8 @@ class Socket:
         self.acknowledged = min(self.written, self.acknowledged + acknowledged)
 
     @property
-    def position(self) -> dict[Direction, int]:
-        return {Direction.RECEIVE: self.read, Direction.TRANSMIT: self.written}
+    def position(self) -> Moved:
+        return Moved(self.read, self.written)
 
     def look(self, between: tuple[int, int, int, int]) -> Connection:
         """The queues first, then the counters; something moves ``between``."""
@@ -54,9 +53,10 @@ def test_position_is_between_its_bounds(steps: list[tuple[int, int, int, int]]) 
     later = connection.look(steps[3])
     after = connection.position
     low, high = bound_low(earlier, later), later.bound_high()
-    for direction in Direction:
-        assert low[direction] <= after[direction]
-        assert before[direction] <= high[direction]
+    assert low.receive <= after.receive
+    assert low.transmit <= after.transmit
+    assert before.receive <= high.receive
+    assert before.transmit <= high.transmit
 
 
 @given(moves)

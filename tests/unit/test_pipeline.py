@@ -11,6 +11,7 @@ import pytest
 from nfszbx import catalog
 from nfszbx.catalog import Kind, Metric
 from nfszbx.config import Config
+from nfszbx.connections import Connection, Sight
 from nfszbx.document import make_document
 from nfszbx.health import SinkHealth
 from nfszbx.kernel.facts import facts_from_json
@@ -116,6 +117,44 @@ def test_restart_and_its_incomplete_interval(pipeline: Pipeline) -> None:
     final = pipeline.make_samples(NOW, measured=True, child_up=True)
     assert values(final, catalog.RESTARTS) == {("exited",): 0, ("killed",): 1}
     assert values(final, catalog.MISSED_RUNS) == {(): 7}
+    assert values(final, catalog.GAPS) == {(): 1}
+    (gap_seconds,) = values(final, catalog.GAP_SECONDS).values()
+    assert gap_seconds > 0
+    assert set(values(final, catalog.RECOVERED).values()) == {0}
+
+
+def test_what_is_recovered_has_no_rate(pipeline: Pipeline) -> None:
+    """It flowed before the interval in which it is found."""
+    address = bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 9])
+
+    def look(received_bytes: int, end_ns: int) -> Sight:
+        queues_and_counters = (0, 0, 0, received_bytes)
+        has_ended = False
+        connection = Connection(445, address, has_ended, has_ended, *queues_and_counters)
+        return Sight({(1, 1): connection}, end_ns, frozenset({1}))
+
+    def give(number: int, received_bytes: int, begin_ns: int) -> Samples:
+        end_ns = number * 10**9
+        pipeline.take_before((look(received_bytes, end_ns - 2), look(received_bytes, end_ns - 1)))
+        for text in (f"nfszbx begin {begin_ns}", f"nfszbx end {end_ns}"):
+            pipeline.take_line(json.dumps({"type": "printf", "data": text}), NOW)
+        pipeline.take_after(look(received_bytes, end_ns + 1))
+        return pipeline.make_samples(NOW, measured=True, child_up=True)
+
+    *_, before = [give(number, 1000, begin_ns=5) for number in (1, 2, 3)]
+    found = give(8, 5000, begin_ns=7 * 10**9)
+    after = give(9, 5000, begin_ns=7 * 10**9)
+    assert [values(each, catalog.RECEIVE_BYTES)[SMBD] for each in (before, found, after)] == [
+        0,
+        4000,
+        4000,
+    ]
+    assert [bool(values(each, catalog.RECEIVE_RATE)) for each in (before, found, after)] == [
+        True,
+        False,
+        True,
+    ]
+    assert sum(values(after, catalog.RECOVERED).values()) == 4000
 
 
 def test_refused_dumps_and_lost_events_are_counted(pipeline: Pipeline) -> None:

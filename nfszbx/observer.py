@@ -1,10 +1,14 @@
-"""Runs the audit: decides when the kernel's sockets are read, and speaks up when counts drift."""
+"""Reads the kernel's sockets around dumps, for the audit and for the ledger.
+
+Speaks up when the counts drift.
+"""
 
 import logging
 from collections.abc import Mapping
 
-from nfszbx.audit import Audit, Drift, PortCounts, SocketReading, spread, sum_high, sum_low
+from nfszbx.audit import Audit, Drift, SocketReading, spread, sum_high, sum_low
 from nfszbx.clock import boot_ns, monotonic_seconds
+from nfszbx.connections import Sight
 from nfszbx.dump import Dump
 from nfszbx.kernel.sockets import SocketReader, is_first_pid_namespace
 from nfszbx.plan import Plan
@@ -16,11 +20,14 @@ NOTABLE_RATIO = 0.01
 NOTABLE_BYTES = 16_384
 """Less than that is not worth a line in the log: a message or two of an idle server."""
 
+Drifts = Mapping[tuple[Service, Direction], float]
+"""Ratios by service and direction."""
+
 _log = logging.getLogger(__name__)
 
 
-class Auditor:
-    """Belongs to the main thread; one audit costs three readings of the sockets."""
+class Observer:
+    """Belongs to the main thread; costs a reading of the sockets per dump, and two per audit."""
 
     def __init__(self, plan: Plan, audit_interval_seconds: int) -> None:
         self._reader = SocketReader(port for group in plan.audited for port in group.ports)
@@ -35,51 +42,57 @@ class Auditor:
         if plan.audited and not self._is_on:
             _log.info("no audit: this container does not see the processes of all servers")
 
-    def poll(self) -> None:
-        """Read the sockets when the next dump is close and an audit is due."""
+    def poll(self, *, is_settled: bool) -> tuple[Sight, Sight] | None:
+        """Two readings when the next dump is close and they are due.
+
+        They are for an audit, or when not everything that was missed is known.
+        """
         now = monotonic_seconds()
         if self._read_at is None or now < self._read_at:
-            return
-        self._read_at, self._audited_at = None, now
-        try:
-            self._reader.find_namespaces()
-            earlier, later = self._reader.read(), self._reader.read()
-            self._audit.take_sockets(self._make_reading(sum_low(earlier, later)))
-        except (OSError, RuntimeError) as error:
-            self._tell_failure(error)
-
-    def take_dump(self, dump: Dump) -> Mapping[tuple[Service, Direction], float] | None:
-        """The drift by service and direction, when this dump completes an audit."""
-        if not self._is_on:
             return None
-        now = monotonic_seconds()
-        if now + self._interval_seconds >= self._audited_at + self._audit_interval_seconds:
-            self._read_at = now + max(0.0, self._interval_seconds - LEAD_SECONDS)
+        self._read_at = None
+        is_due = now + LEAD_SECONDS >= self._audited_at + self._audit_interval_seconds
+        if not is_due and is_settled:
+            return None
         try:
-            drifts = self._audit.take_dump(dump, self._read_last)
+            if is_due:
+                self._audited_at = now
+                self._reader.find_namespaces()
+            earlier, later = self._read(), self._read()
         except (OSError, RuntimeError) as error:
             self._tell_failure(error)
-            return {}
+            return None
+        if is_due:
+            low = sum_low(earlier.connections, later.connections)
+            self._audit.take_sockets(SocketReading(low, later.end_ns, later.namespaces))
+        return earlier, later
+
+    def expect_dump(self) -> None:
+        """The next one comes an interval from now."""
+        if self._is_on:
+            self._read_at = monotonic_seconds() + max(0.0, self._interval_seconds - LEAD_SECONDS)
+
+    def take_dump(self, dump: Dump) -> tuple[Sight | None, Drifts | None]:
+        """A reading right after the dump; and the drift, when the dump completes an audit."""
+        if not self._is_on:
+            return None, None
+        try:
+            sight = self._read()
+        except (OSError, RuntimeError) as error:
+            self._tell_failure(error)
+            return None, {}
+        high = SocketReading(sum_high(sight.connections), sight.end_ns, sight.namespaces)
+        drifts = self._audit.take_dump(dump, high)
         for drift in drifts:
             self._report(drift)
-        return spread(drifts, dump.total_bytes) if drifts else None
+        return sight, spread(drifts, dump.total_bytes) if drifts else None
 
-    def close(self) -> None:
-        """Close what the reading of sockets needs."""
-        self._reader.close()
-
-    def _read_last(self) -> SocketReading:
-        try:
-            return self._make_reading(sum_high(self._reader.read()))
-        finally:
-            self._reader.close()
-
-    def _make_reading(self, counts: PortCounts) -> SocketReading:
-        return SocketReading(counts, boot_ns(), self._reader.namespaces)
+    def _read(self) -> Sight:
+        connections = self._reader.read()
+        return Sight(connections, boot_ns(), self._reader.namespaces)
 
     def _tell_failure(self, error: OSError | RuntimeError) -> None:
         """Once for the same one; the next audit tries again."""
-        self._reader.close()
         if str(error) != self._failure:
             self._failure = str(error)
             _log.warning("no audit: the kernel's sockets cannot be read: %s", error)
