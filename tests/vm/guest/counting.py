@@ -104,6 +104,13 @@ def list_drifts(name: str) -> tuple[int, list[str]]:
     return audits, list(drifts)
 
 
+def wait_for_all() -> None:
+    """Until every nfszbx has measured an interval that ends after now."""
+    now = time.time()
+    for way in started_ways():
+        way.wait_for_document(now, START_TIMEOUT_SECONDS)
+
+
 def wait_for_flow(name: str) -> None:
     """Until every nfszbx measures it: it has a total, be it zero, and the interval is whole."""
     for way in started_ways():

@@ -3,6 +3,7 @@
 import functools
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,13 +13,15 @@ from pathlib import Path
 from tests.live.samba import SmbClient
 from tests.vm.guest import servers
 from tests.vm.guest.clients import CLIENTS, Client, run
-from tests.vm.guest.counting import wait_for_flow
+from tests.vm.guest.counting import INTERVAL_SECONDS, wait_for_all, wait_for_flow
 from tests.vm.guest.measurement import Measurement, measured
 from tests.vm.guest.truth import read_mount_bytes
 from tests.vm.guest.workloads import WORKLOADS, do_at_once, large_file, metadata, small_files
 
 NFS_VERSIONS = ("3", "4.0", "4.1", "4.2")
 UDP_BLOCKS = "60"
+SETTLING_INTERVALS = 3
+"""Until what was missed has been found."""
 SHORT_NFS_CONNECTIONS, SHORT_SMB_CONNECTIONS = 700, 60
 
 
@@ -129,6 +132,26 @@ def nfs_restart() -> None:
         with measurement.piece():
             do_at_once(functools.partial(small_files, place) for place in places)
     measurement.report()
+
+
+def nfs_killed() -> None:
+    """bpftrace is killed under the clients' work, and starts again; nothing is lost for good."""
+    mounts = dict(zip(CLIENTS, ("vers=3,nolock", "vers=4.1", "vers=4.2"), strict=False))
+    counts_again = threading.Event()
+
+    def work(place: Path) -> None:
+        while not counts_again.is_set():
+            large_file(place)
+
+    def kill_bpftrace() -> None:
+        time.sleep(INTERVAL_SECONDS)
+        run("pkill", "-KILL", "-x", "bpftrace")
+        wait_for_all()
+        counts_again.set()
+
+    with _nfs_mounted(mounts, ipv6=False) as places, measured("NFS, bpftrace killed"):
+        do_at_once((kill_bpftrace, *(functools.partial(work, place) for place in places)))
+        time.sleep(SETTLING_INTERVALS * INTERVAL_SECONDS)
 
 
 def smbd_cifs() -> None:
@@ -267,6 +290,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
         nfs_tls,
         nfs_short_connections,
         nfs_restart,
+        nfs_killed,
         nfs_map_readers,
         nfs_udp,
         nfs_rdma,
