@@ -138,6 +138,18 @@ CHILD_UP = Metric(
     "Measuring",
     "1 while bpftrace runs and delivers dumps, otherwise 0.",
 )
+CHILD_STATE = Metric(
+    "nfszbx_child_state",
+    Kind.GAUGE,
+    "State of bpftrace",
+    "State of bpftrace: 0 delivering, 1 starting, 2 stopping, 3 waiting for the next start.",
+)
+CRASH_LOOP = Metric(
+    "nfszbx_child_crash_loop",
+    Kind.GAUGE,
+    "Crash loop",
+    "1 while bpftrace ends again and again and is started more and more slowly, otherwise 0.",
+)
 RESTARTS = Metric(
     "nfszbx_child_restarts_total",
     Kind.COUNTER,
@@ -233,6 +245,21 @@ AUDITS = Metric(
     Kind.COUNTER,
     "Audits",
     "Comparisons with the kernel's own counters per socket.",
+)
+STATE_KEPT = Metric(
+    "nfszbx_state_kept",
+    Kind.GAUGE,
+    "State directory works",
+    "1 while what outlasts a restart is written to the state directory, otherwise 0: measuring "
+    "and sending go on from memory.",
+)
+SINK_STATE = Metric(
+    "nfszbx_sink_state",
+    Kind.GAUGE,
+    "State of the sink",
+    "State of the sink: 0 delivering, 1 starting, 2 refusing values, 3 backing off since it does "
+    "not answer, 4 gone.",
+    ("sink",),
 )
 SINK_QUEUE = Metric(
     "nfszbx_sink_queue_length",

@@ -5,12 +5,15 @@ import signal
 from collections.abc import Sequence
 from types import FrameType
 
+from nfszbx.child.crash_loop import LoopNews
 from nfszbx.child.missed_runs import read_missed_runs
 from nfszbx.child.process import ChildProcess
-from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Supervisor
+from nfszbx.child.states import EndReason
+from nfszbx.child.supervisor import Ended, Event, Line, LoopOver, Supervisor
 from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
 from nfszbx.counter_store import CounterStore, read_boot_id
+from nfszbx.health import ChildHealth
 from nfszbx.kernel.facts import KernelFacts
 from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
@@ -87,7 +90,9 @@ class Daemon:
         saved = counters.saved if counters else None
         self._pipeline = Pipeline(plan, config.max_clients, EndReason, saved)
         self._supervisor = Supervisor(
-            lambda: ChildProcess(self._program, self._script), config.interval_seconds
+            lambda: ChildProcess(self._program, self._script),
+            config.interval_seconds,
+            plan.map_max_entries,
         )
         self._observer = Observer(plan, config.audit_interval_seconds)
         self._workers = workers
@@ -133,7 +138,9 @@ class Daemon:
         if isinstance(event, Line):
             begin_ns = self._pipeline.begin_ns
             if self._pipeline.take_line(event.text, unix_seconds(), boot_ns()):
-                self._supervisor.note_dump()
+                over = self._supervisor.note_dump()
+                if over is not None:
+                    self._take(over)
                 self._on_trial = False
                 if self._supervisor.pid is not None:
                     self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
@@ -145,8 +152,10 @@ class Daemon:
             self._pipeline.take_end(event.reason)
             if self._on_trial:
                 self._go_back()
-            again = f"starting again in {event.back_off_seconds:.0f} s"
-            _log.warning("bpftrace ended (%s): %s; %s", event.reason, event.detail, again)
+            is_known = event.news is LoopNews.KNOWN
+            _log.log(logging.DEBUG if is_known else logging.WARNING, event.describe())
+        elif isinstance(event, LoopOver):
+            _log.warning("bpftrace works again: the crash loop of %d ends is over", event.ends)
         elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
             self._known_notices.add(event.text)
             _log.log(_judge_notice(event.text), "bpftrace: %s", event.text)
@@ -182,12 +191,21 @@ class Daemon:
         samples = self._pipeline.make_samples(
             unix_seconds(),
             measured=measured,
-            child_up=self._supervisor.delivers,
+            child=ChildHealth(
+                self._supervisor.delivers, self._supervisor.state, self._supervisor.is_crash_loop
+            ),
+            state_kept=self._is_state_kept(),
             sinks=tuple(tally for worker in self._workers for tally in worker.healths()),
         )
         for worker in (*self._workers, *self._keepers):
             worker.put(samples)
         self._set_overdue()
+
+    def _is_state_kept(self) -> bool:
+        """Is what a restart needs on disk?"""
+        return bool(self._keepers) and all(
+            worker.is_on_disk for worker in (*self._workers, *self._keepers)
+        )
 
     def _set_overdue(self) -> None:
         self._overdue_at = monotonic_seconds() + OVERDUE_INTERVALS * self._interval_seconds

@@ -16,6 +16,19 @@ class SinkHealth:
     delivered: int
     dropped: int
     errors: int
+    state: int
+    """The number of its state, 0 when all is well."""
+
+
+@dataclass(frozen=True)
+class ChildHealth:
+    """bpftrace at one moment."""
+
+    is_up: bool
+    """It runs and has delivered a dump."""
+    state: int
+    """The number of its state, 0 when all is well."""
+    is_crash_loop: bool
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,7 @@ class Health:
     """The tallies of the measuring side since the start."""
 
     plan: Plan
-    child_up: bool
+    child: ChildHealth
     restarts: Mapping[str, int]
     """Ends of the child by reason, every reason present."""
     intervals: int
@@ -43,4 +56,6 @@ class Health:
     """Their length, from the last dump before each to the begin of the next child."""
     recovered_bytes: Mapping[Slot, int]
     """What flowed there and was added afterwards."""
+    state_kept: bool
+    """What outlasts a restart can be written down."""
     sinks: tuple[SinkHealth, ...]

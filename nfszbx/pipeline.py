@@ -14,7 +14,7 @@ from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError
-from nfszbx.health import Health, SinkHealth
+from nfszbx.health import ChildHealth, Health, SinkHealth
 from nfszbx.ledger import Ledger
 from nfszbx.plan import Plan
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples, make_samples
@@ -168,7 +168,8 @@ class Pipeline:
         unix_seconds: float,
         *,
         measured: bool,
-        child_up: bool,
+        child: ChildHealth,
+        state_kept: bool = True,
         sinks: tuple[SinkHealth, ...] = (),
     ) -> Samples:
         """The samples of the interval that ends now.
@@ -182,7 +183,7 @@ class Pipeline:
             unix_seconds = self._last_dump_unix_seconds
         health = Health(
             self.plan,
-            child_up,
+            child,
             dict(self._restarts),
             self._intervals,
             self._incomplete_intervals,
@@ -195,6 +196,7 @@ class Pipeline:
             self._gaps,
             self._gap_seconds,
             self._ledger.recovered_bytes,
+            state_kept,
             sinks,
         )
         timed = measured and self._timed

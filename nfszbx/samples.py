@@ -102,7 +102,9 @@ def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
         way = choice.chosen.way if choice.chosen else "none"
         yield Sample(catalog.WAY_INFO, (choice.direction, way), 1)
     yield Sample(catalog.NOT_MEASURED, (), len(plan.omissions))
-    yield Sample(catalog.CHILD_UP, (), int(health.child_up))
+    yield Sample(catalog.CHILD_UP, (), int(health.child.is_up))
+    yield Sample(catalog.CHILD_STATE, (), health.child.state)
+    yield Sample(catalog.CRASH_LOOP, (), int(health.child.is_crash_loop))
     for reason, count in health.restarts.items():
         yield Sample(catalog.RESTARTS, (reason,), count)
     yield Sample(catalog.INTERVALS, (), health.intervals)
@@ -122,7 +124,9 @@ def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
     for (service, direction), ratio in health.drift.items():
         yield Sample(catalog.DRIFT, (service, direction), ratio)
     yield from _gap_samples(health)
+    yield Sample(catalog.STATE_KEPT, (), int(health.state_kept))
     for sink in health.sinks:
+        yield Sample(catalog.SINK_STATE, (sink.name,), sink.state)
         yield Sample(catalog.SINK_QUEUE, (sink.name,), sink.queue_length)
         yield Sample(catalog.SINK_DELIVERED, (sink.name,), sink.delivered)
         yield Sample(catalog.SINK_DROPPED, (sink.name,), sink.dropped)

@@ -24,7 +24,6 @@ from nfszbx.errors import BpftraceError
 from nfszbx.script import Script
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-_MAX_LINE_BYTES = 128 << 20  # the largest map: 1,048,576 entries of at most 73 bytes each
 _LAST_WORDS = 20
 _MAX_STDERR_BYTES = 1 << 16  # what a pipe holds
 _END_SECONDS = 1.0  # from the end of the output to that of the process
@@ -80,6 +79,8 @@ class ChildProcess:
             ) from None
         self.pid = int(self._spawn.pid or 0)
         self._partial = bytearray()
+        self.read_bytes = 0
+        """Of its standard output, since its start; what has no line feed yet is kept in memory."""
         self._stderr = b""
         self.last_words: deque[str] = deque(maxlen=_LAST_WORDS)
         """The last lines on standard error."""
@@ -100,14 +101,11 @@ class ChildProcess:
         except pexpect.EOF:
             self._reap()
             return []
+        self.read_bytes += len(chunk)
         self._partial += chunk
-        if b"\n" in chunk:
-            *lines, partial = bytes(self._partial).split(b"\n")
-        elif len(self._partial) > _MAX_LINE_BYTES:  # no dump is that long: the reader refuses it
-            lines, partial = [bytes(self._partial)], b""
-        else:
+        if b"\n" not in chunk:
             return []
-        self._partial = bytearray(partial)
+        *lines, self._partial = self._partial.split(b"\n")
         # The terminal turns every line feed into carriage return and line feed.
         return [line.removesuffix(b"\r").decode(errors="replace") for line in lines]
 

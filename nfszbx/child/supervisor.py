@@ -4,9 +4,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
+from nfszbx.child.crash_loop import LOOP_SECONDS, CrashLoop, LoopNews
 from nfszbx.child.process import ChildProcess
+from nfszbx.child.states import ChildEvent, ChildLife, ChildState, EndReason
 from nfszbx.clock import monotonic_seconds
 from nfszbx.errors import BpftraceError
 
@@ -15,20 +16,11 @@ START_TIMEOUT_SECONDS = 180.0
 takes 20 to 40 s when a probe's function is a module's; several at once take as often as long."""
 SILENT_INTERVALS = 3
 STOP_TIMEOUT_SECONDS = 5.0
-MAX_BACK_OFF_SECONDS = 60.0
 MAX_FAILURES_AT_FIRST = 5
 """Starts that fail one after the other, before any child ever delivered a dump: it cannot work."""
+MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES_PER_ENTRY = 16 << 20, 256
+"""Without a usable dump among them. An entry of a map takes at most 73 bytes of a dump."""
 _READ_TIMEOUT_SECONDS = 0.25  # how soon a request to stop is noticed
-
-
-class EndReason(StrEnum):
-    """Why a child ended that nobody had asked to end."""
-
-    EXITED = "exited"
-    KILLED = "killed"
-    SILENT = "silent"
-    START_TIMEOUT = "start_timeout"
-    NOT_STARTED = "not_started"
 
 
 @dataclass(frozen=True)
@@ -52,23 +44,52 @@ class Ended:
     reason: EndReason
     detail: str
     back_off_seconds: float
+    news: LoopNews
+    ends: int
+    """In this crash loop, if it is one."""
+
+    def describe(self) -> str:
+        """What happened, and what follows."""
+        ended = f"bpftrace ended ({self.reason}): {self.detail}; "
+        again = f"starting again in {self.back_off_seconds:.0f} s"
+        match self.news:
+            case LoopNews.BEGINS:
+                times = f"the end number {self.ends} within {LOOP_SECONDS / 60:.0f} minutes"
+                return f"{ended}{times}, a crash loop: starting again more and more slowly"
+            case LoopNews.REMINDER:
+                return f"{ended}the crash loop goes on, {self.ends} ends so far; {again}"
+        return ended + again
 
 
-Event = Line | Notice | Ended
+@dataclass(frozen=True)
+class LoopOver:
+    """A crash loop is over: one child has delivered for long enough."""
+
+    ends: int
+
+
+Event = Line | Notice | Ended | LoopOver
 
 
 class Supervisor:
     """At most one child at a time. All methods belong to one thread, the program's main one."""
 
-    def __init__(self, start: Callable[[], ChildProcess], interval_seconds: int) -> None:
+    def __init__(
+        self, start: Callable[[], ChildProcess], interval_seconds: int, map_max_entries: int = 0
+    ) -> None:
+        """``map_max_entries`` is what the script's maps hold, for what a dump may be long."""
         self._start = start
         self._silence_seconds = float(SILENT_INTERVALS * interval_seconds)
+        self._max_output_bytes = MAX_OUTPUT_BYTES + MAX_OUTPUT_BYTES_PER_ENTRY * map_max_entries
         self._process: ChildProcess | None = None
-        self._delivers = False
+        self._life = ChildLife()
+        self._loop = CrashLoop()
         self._has_delivered = False
+        """Any child, ever."""
+        self._used_bytes = 0
+        """Of the child's output, up to its last usable dump."""
         self._deadline = 0.0
         self._start_at = 0.0
-        self._failures = 0
 
     @property
     def pid(self) -> int | None:
@@ -76,15 +97,28 @@ class Supervisor:
         return self._process.pid if self._process else None
 
     @property
+    def state(self) -> ChildState:
+        """Of the child."""
+        return self._life.state
+
+    @property
     def delivers(self) -> bool:
         """Is there a child that has delivered a dump?"""
-        return self._process is not None and self._delivers
+        return self._life.has_delivered
 
-    def note_dump(self) -> None:
+    @property
+    def is_crash_loop(self) -> bool:
+        """Do children end again and again?"""
+        return self._loop.is_active
+
+    def note_dump(self) -> LoopOver | None:
         """A usable dump has come: the child is well, and its next failure is a first one."""
-        self._delivers = self._has_delivered = True
-        self._failures = 0
-        self._deadline = monotonic_seconds() + self._silence_seconds
+        now = monotonic_seconds()
+        self._life.take(ChildEvent.DUMP)
+        self._has_delivered = True
+        self._deadline = now + self._silence_seconds
+        self._used_bytes = self._process.read_bytes if self._process else 0
+        return LoopOver(self._loop.ends) if self._loop.note_dump(now) else None
 
     def poll(self) -> Iterator[Event]:
         """What has happened; waits a fraction of a second when nothing has.
@@ -101,19 +135,22 @@ class Supervisor:
             except BpftraceError as error:
                 yield self._end(EndReason.NOT_STARTED, str(error))
                 return
-            self._delivers = False
+            self._life.take(ChildEvent.STARTED)
+            self._used_bytes = 0
             self._deadline = now + START_TIMEOUT_SECONDS + self._silence_seconds
-        is_quiet = True
-        for event in self._read(self._process):
-            is_quiet = False
-            yield event
+        read_before = self._process.read_bytes
+        yield from self._read(self._process)
+        is_quiet = self._process.read_bytes == read_before
         # What waits to be read may be the dump that is missed: after a pause of nfszbx itself.
         overdue_seconds = monotonic_seconds() - self._deadline
         if self._process.ended:
             reason = EndReason.KILLED if self._process.was_killed else EndReason.EXITED
             yield self._end(reason, _describe(self._process))
+        elif self._is_flooding(self._process):
+            count = self._process.read_bytes - self._used_bytes
+            yield self._end(EndReason.FLOODING, f"{count:,} bytes without a usable dump; killed")
         elif overdue_seconds > (0 if is_quiet else self._silence_seconds):
-            reason = EndReason.SILENT if self._delivers else EndReason.START_TIMEOUT
+            reason = EndReason.SILENT if self.delivers else EndReason.START_TIMEOUT
             yield self._end(reason, "no dump in time; killed")
 
     def stop(self) -> Iterator[Event]:
@@ -121,17 +158,22 @@ class Supervisor:
         process = self._process
         if process is None:
             return
+        self._life.take(ChildEvent.STOP)
         process.send_signal(signal.SIGTERM)
         deadline = monotonic_seconds() + STOP_TIMEOUT_SECONDS
-        while not process.ended and monotonic_seconds() < deadline:
+        while not (process.ended or self._is_flooding(process)) and monotonic_seconds() < deadline:
             yield from self._read(process)
         self.kill()
+        self._life.take(ChildEvent.STOPPED)
 
     def kill(self) -> None:
-        """Leave no child behind, whatever the state."""
+        """Leave no child behind, whatever the state; with :meth:`stop` before, or as the end."""
         if self._process is not None:
             self._process.close()
             self._process = None
+
+    def _is_flooding(self, process: ChildProcess) -> bool:
+        return process.read_bytes - self._used_bytes > self._max_output_bytes
 
     def _read(self, process: ChildProcess) -> Iterator[Event]:
         for text in process.read_lines(_READ_TIMEOUT_SECONDS):
@@ -140,17 +182,19 @@ class Supervisor:
             yield Notice(text)
 
     def _end(self, reason: EndReason, detail: str) -> Ended:
-        """Forget the child and set the back-off: none after one that was well, then 1, 2, 4 s."""
+        """Forget the child and set the back-off."""
         self.kill()
-        back_off = min(MAX_BACK_OFF_SECONDS, 2.0 ** (self._failures - 1)) if self._failures else 0.0
-        self._failures += 1
-        if self._failures == MAX_FAILURES_AT_FIRST and not self._has_delivered:
+        self._life.take(reason)
+        now = monotonic_seconds()
+        news = self._loop.note_end(now)
+        failures = self._loop.ends_since_dump
+        if failures == MAX_FAILURES_AT_FIRST and not self._has_delivered:
             raise BpftraceError(
-                f"bpftrace has failed {self._failures} times without a single dump: {detail}",
+                f"bpftrace has failed {failures} times without a single dump: {detail}",
                 "nfszbx script prints what it was given; try: nfszbx script > x.bt; bpftrace x.bt",
             )
-        self._start_at = monotonic_seconds() + back_off
-        return Ended(reason, detail, back_off)
+        self._start_at = now + self._loop.back_off_seconds
+        return Ended(reason, detail, self._loop.back_off_seconds, news, self._loop.ends)
 
 
 def _describe(process: ChildProcess) -> str:

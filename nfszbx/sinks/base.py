@@ -28,8 +28,13 @@ class Sink(Protocol):
 class Worker(Protocol):
     """A sink at work, in threads of its own."""
 
-    is_gone: bool
-    """The sink has been given up; what is put here now is dropped."""
+    @property
+    def is_gone(self) -> bool:
+        """The sink has been given up; what is put here now is dropped."""
+
+    @property
+    def is_on_disk(self) -> bool:
+        """False while what it should have on disk cannot be written there."""
 
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""

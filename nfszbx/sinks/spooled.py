@@ -17,6 +17,7 @@ from nfszbx.clock import monotonic_seconds
 from nfszbx.errors import SinkUnavailableError
 from nfszbx.health import SinkHealth
 from nfszbx.samples import Samples
+from nfszbx.sinks.states import TRANSITIONS, SinkEvent, SinkState
 from nfszbx.sinks.worker import find_queue_bound
 from nfszbx.spool import Spool
 from nfszbx.spool_store import Entry, Waiting
@@ -72,6 +73,7 @@ class TargetWorker:
         """Topics, by what became of them last."""
         self._failure = ""
         self._is_down = False
+        self._state = SinkState.STARTING
         self._answered_by = ""
         self._taken = self._errors = 0
         if waiting := spool.count_waiting(target.name):
@@ -90,7 +92,7 @@ class TargetWorker:
         name = self._target.name
         waiting, dropped = self._spool.count_waiting(name), self._spool.count_dropped(name)
         with self._changed:
-            return SinkHealth(name, waiting, self._taken, dropped, self._errors)
+            return SinkHealth(name, waiting, self._taken, dropped, self._errors, self._state)
 
     def request_stop(self) -> None:
         """Take what is new, and end; the rest stays in the spool."""
@@ -118,6 +120,7 @@ class TargetWorker:
             except Exception:  # noqa: BLE001  a fault of the target must not end its thread
                 is_down = True
                 _log.exception("%s failed", self._target.name)
+                self._go(SinkEvent.UNAVAILABLE)
                 pause = MAX_BACK_OFF_SECONDS
             with self._changed:
                 if self._stopping and (is_down or not self._has_news):
@@ -162,8 +165,13 @@ class TargetWorker:
         else:
             self._note_taken([w.id for w in waiting], topics)
 
+    def _go(self, event: SinkEvent) -> None:
+        with self._changed:
+            self._state = TRANSITIONS[self._state, event]
+
     def _note_up(self) -> None:
         """It has answered. Another node than before does not have what that one lost."""
+        self._go(SinkEvent.REFUSED if self._refused else SinkEvent.TAKEN)
         self._next_probe_at = monotonic_seconds() + PROBE_SECONDS
         if self._failure:
             _log.info("%s works again", self._target.name)
@@ -182,6 +190,7 @@ class TargetWorker:
         if not self._is_down:
             self._is_down = True
             self._spool.put_back(self._target.name)
+        self._go(SinkEvent.UNAVAILABLE)
         if message != self._failure:
             self._failure = message
             _log.warning("%s: %s; values wait in the spool", self._target.name, message)
@@ -194,12 +203,14 @@ class TargetWorker:
             _log.info("%s takes %s", self._target.name, topic)
         self._accepted |= topics
         self._refused -= topics
+        self._go(SinkEvent.REFUSED if self._refused else SinkEvent.TAKEN)
         with self._changed:
             self._taken += len(ids)
 
     def _note_refused(self, topic: str) -> None:
         self._resting[topic] = monotonic_seconds() + REFUSED_SECONDS
         self._accepted.discard(topic)
+        self._go(SinkEvent.REFUSED)
         if topic not in self._refused:
             self._refused.add(topic)
             cause = self._target.explain_refusal(topic)
@@ -232,6 +243,11 @@ class SpooledSink:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self._thread.start()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """False while values wait in memory because the disk fails."""
+        return self._spool.is_on_disk
 
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""

@@ -8,6 +8,7 @@ from nfszbx.errors import SinkGoneError, SinkRefusedError, SinkUnavailableError
 from nfszbx.health import SinkHealth
 from nfszbx.samples import Samples
 from nfszbx.sinks.base import Sink
+from nfszbx.sinks.states import TRANSITIONS, SinkEvent, SinkState
 
 QUEUE_INTERVALS = 360
 """An hour of ten-second intervals; the oldest is dropped when one more comes."""
@@ -29,8 +30,7 @@ class SinkWorker:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self.is_gone = False
-        """The sink has been given up; what is put here now is dropped."""
+        self.state = SinkState.STARTING
         self._queue: deque[Samples] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -38,6 +38,16 @@ class SinkWorker:
         self._delivered = self._dropped = self._errors = 0
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def is_gone(self) -> bool:
+        """The sink has been given up; what is put here now is dropped."""
+        return self.state is SinkState.GONE
+
+    @property
+    def is_on_disk(self) -> bool:
+        """The file of counters is a sink, too; of the others nothing has to be."""
+        return self.state not in {SinkState.REFUSING, SinkState.BACKING_OFF}
 
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""
@@ -55,7 +65,12 @@ class SinkWorker:
         """The tallies now."""
         with self._changed:
             return SinkHealth(
-                self._sink.name, len(self._queue), self._delivered, self._dropped, self._errors
+                self._sink.name,
+                len(self._queue),
+                self._delivered,
+                self._dropped,
+                self._errors,
+                self.state,
             )
 
     def healths(self) -> list[SinkHealth]:
@@ -88,21 +103,20 @@ class SinkWorker:
             try:
                 self._sink.deliver(samples)
             except SinkUnavailableError as error:
-                self._note_failure(f"{error}; will try again", samples, dropped=False)
+                self._note_failure(f"{error}; will try again", samples, SinkEvent.UNAVAILABLE)
                 with self._changed:
                     if self._changed.wait_for(lambda: self._stopping, back_off):
                         return
                 back_off = min(back_off * 2, MAX_BACK_OFF_SECONDS)
                 continue
             except SinkRefusedError as error:
-                self._note_failure(str(error), samples, dropped=True)
+                self._note_failure(str(error), samples, SinkEvent.REFUSED)
             except SinkGoneError as error:
-                self._note_failure(str(error), samples, dropped=True)
-                self.is_gone = True
+                self._note_failure(str(error), samples, SinkEvent.GONE)
                 return
             except Exception:  # noqa: BLE001  a fault of the sink must not take the measuring down
                 _log.exception("sink %s failed", self._sink.name)
-                self._note_failure("internal error", samples, dropped=True)
+                self._note_failure("internal error", samples, SinkEvent.REFUSED)
             else:
                 self._note_success(samples)
             back_off = FIRST_BACK_OFF_SECONDS
@@ -112,17 +126,19 @@ class SinkWorker:
             _log.info("sink %s works again", self._sink.name)
         with self._changed:
             self._failure = ""
+            self.state = TRANSITIONS[self.state, SinkEvent.TAKEN]
             self._delivered += 1
             self._take_off(samples)
 
-    def _note_failure(self, message: str, samples: Samples, *, dropped: bool) -> None:
+    def _note_failure(self, message: str, samples: Samples, event: SinkEvent) -> None:
         """Count the failure; log it when it is not the same as the one before."""
         if message != self._failure:
             _log.warning("sink %s: %s", self._sink.name, message)
         with self._changed:
             self._failure = message
             self._errors += 1
-            if dropped:
+            self.state = TRANSITIONS[self.state, event]
+            if event is not SinkEvent.UNAVAILABLE:
                 self._dropped += 1
                 self._take_off(samples)
 

@@ -1,13 +1,19 @@
 """Puts the template together, for one version of Zabbix."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import yaml
 
+from nfszbx.child.states import ChildState
+from nfszbx.sinks.states import SinkState
 from nfszbx.template.dashboards import make_dashboards
 from nfszbx.template.items import (
+    CHILD_STATE_MAP,
     MEASURING_MAP,
+    SINK_STATE_MAP,
     YES_MAP,
     check_places,
     make_client_prototypes,
@@ -111,6 +117,8 @@ def _make_template(version: Version) -> Node:
         "valuemaps": [
             _make_value_map(MEASURING_MAP, {"0": "Down", "1": "Up"}),
             _make_value_map(YES_MAP, {"0": "No", "1": "Yes"}),
+            _make_value_map(CHILD_STATE_MAP, _name_states(ChildState)),
+            _make_value_map(SINK_STATE_MAP, _name_states(SinkState)),
         ],
     }
 
@@ -226,6 +234,10 @@ class _Rule:
 
 def _make_condition(macro: str, value: str, operator: str, letter: str) -> Node:
     return {"macro": macro, "value": value, "operator": operator, "formulaid": letter}
+
+
+def _name_states(states: Iterable[IntEnum]) -> dict[str, str]:
+    return {str(state.value): state.name.replace("_", " ").capitalize() for state in states}
 
 
 def _make_value_map(name: str, mappings: dict[str, str]) -> Node:

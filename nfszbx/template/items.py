@@ -19,6 +19,7 @@ from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 
 HEALTH, SERVICE, CLIENTS, CLIENT = "health", "service", "clients", "client"
 MEASURING_MAP, YES_MAP = "nfszbx measuring", "nfszbx yes or no"
+CHILD_STATE_MAP, SINK_STATE_MAP = "nfszbx state of bpftrace", "nfszbx state of a sink"
 
 _SINK_SUM = """\
 var found = JSON.parse(value), sum = 0;
@@ -26,6 +27,12 @@ Object.keys(found).forEach(function (name) {
   if (name.indexOf('zabbix') === 0) { sum += found[name]; }
 });
 return sum;"""
+_WORST_SINK = """\
+var found = JSON.parse(value), worst = 0;
+Object.keys(found).forEach(function (name) {
+  if (name.indexOf('zabbix') === 0) { worst = Math.max(worst, found[name]); }
+});
+return worst;"""
 _FIRST_NAME = "return Object.keys(JSON.parse(value))[0];"
 _MAP_FILL = """\
 var health = JSON.parse(value);
@@ -59,6 +66,14 @@ _PLACED = {
     catalog.DRIFT,
 }
 """Metrics with labels that have items of their own below."""
+_VALUE_MAPS = {
+    catalog.CHILD_UP: MEASURING_MAP,
+    catalog.CHILD_STATE: CHILD_STATE_MAP,
+    catalog.CRASH_LOOP: YES_MAP,
+    catalog.STATE_KEPT: YES_MAP,
+    catalog.SINK_STATE: SINK_STATE_MAP,
+}
+"""Metrics whose numbers stand for words."""
 
 
 def check_places() -> None:
@@ -83,7 +98,9 @@ def _make_item(metric: Metric, *steps: Step) -> Item:
         steps or (json_path(f"$.health.{metric.field}"),),
         TOTALS_KEY,
         HEALTH,
+        value_type="UNSIGNED" if metric in _VALUE_MAPS else "FLOAT",
         unit=metric.unit,
+        value_map=_VALUE_MAPS.get(metric, ""),
         triggers=TRIGGERS.get(key, ()),
     )
 
@@ -126,18 +143,17 @@ def make_health_items() -> list[Item]:
         unit="%",
         triggers=TRIGGERS["nfszbx.map_fill"],
     )
-    plain = [
-        replace(_make_item(metric), value_type="UNSIGNED", value_map=MEASURING_MAP)
-        if metric is catalog.CHILD_UP
-        else _make_item(metric)
-        for metric in _list_metrics(())
-    ]
+    plain = [_make_item(metric) for metric in _list_metrics(())]
     restarts = _make_item(catalog.RESTARTS, json_path(f"$.health.{catalog.RESTARTS.field}.*.sum()"))
     recovered = _make_item(
         catalog.RECOVERED, json_path(f"$.health.{catalog.RECOVERED.field}.*.*.sum()")
     )
     sinks = [
-        _make_item(metric, json_path(f"$.health.{metric.field}"), javascript(_SINK_SUM))
+        _make_item(
+            metric,
+            json_path(f"$.health.{metric.field}"),
+            javascript(_WORST_SINK if metric is catalog.SINK_STATE else _SINK_SUM),
+        )
         for metric in _list_metrics(("sink",))
     ]
     version = replace(version, value_type="CHAR", description="Version of nfszbx.")

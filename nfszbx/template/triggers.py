@@ -62,6 +62,28 @@ TRIGGERS = {
             depends_on=NO_DATA,
         ),
     ),
+    "nfszbx.child_crash_loop": (
+        Trigger(
+            "nfszbx: bpftrace is in a crash loop",
+            f"last(/{TEMPLATE}/nfszbx.child_crash_loop)>0",
+            "HIGH",
+            "bpftrace ends again and again, and is started more and more slowly; what flows in "
+            "between is not measured. The log of nfszbx tells how it ends.",
+            operational_data="Crash loop: {ITEM.LASTVALUE1}",
+            depends_on=NO_DATA,
+        ),
+    ),
+    "nfszbx.state_kept": (
+        Trigger(
+            "nfszbx: State directory cannot be written",
+            f"last(/{TEMPLATE}/nfszbx.state_kept)=0",
+            "WARNING",
+            "Is the disk full? Values wait in memory, and a restart of nfszbx would lose them.",
+            operational_data="Works: {ITEM.LASTVALUE1}",
+            depends_on=NO_DATA,
+            scope="capacity",
+        ),
+    ),
     "nfszbx.incomplete_intervals_total": (
         Trigger(
             "nfszbx: Intervals are incomplete",

@@ -42,6 +42,12 @@ def moving_data(client: SmbClient, payload: Path) -> Iterator[None]:
         thread.join()
 
 
+def patched(folder: Path, patch: str) -> dict[str, str]:
+    """The environment in which nfszbx runs that code of the test first."""
+    (folder / "sitecustomize.py").write_text(patch, encoding="utf-8")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(Path.cwd())])}
+
+
 def assert_no_less(before: Document, after: Document) -> None:
     """No counter goes backwards; another server's client may have lost its row in a restart."""
     for service, totals in before["services"].items():
@@ -102,8 +108,10 @@ def test_killed_bpftrace_loses_nothing(samba: SambaServer, tmp_path: Path) -> No
     payload = tmp_path / "payload"
     payload.write_bytes(b"x" * 10_000_000)
     moments = random.Random(KILLS)  # noqa: S311  no secret
+    # Without the brake on crash loops, or it would take half an hour.
+    patch = "import nfszbx.child.crash_loop\nnfszbx.child.crash_loop.LOOP_ENDS = 1000\n"
     with ExitStack() as stack:
-        run = stack.enter_context(NfszbxRun())
+        run = stack.enter_context(NfszbxRun(environment=patched(tmp_path, patch)))
         clients = [stack.enter_context(samba.connect(address)) for address in CLIENTS]
         killed = []
         with ExitStack() as moving:
@@ -163,7 +171,7 @@ def test_no_bpftrace_is_left(number: signal.Signals) -> None:
 
 def test_no_bpftrace_is_left_after_an_internal_failure(tmp_path: Path) -> None:
     """A fault in nfszbx itself, provoked here, ends bpftrace as well."""
-    (tmp_path / "sitecustomize.py").write_text(
+    patch = (
         "import nfszbx.pipeline\n"
         "def fail(*a, **k): raise ZeroDivisionError('provoked')\n"
         "count = 0\n"
@@ -172,11 +180,9 @@ def test_no_bpftrace_is_left_after_an_internal_failure(tmp_path: Path) -> None:
         "    global count\n"
         "    count += 1\n"
         "    return real(self, *a, **k) if count < 3 else fail()\n"
-        "nfszbx.pipeline.Pipeline.make_samples = make\n",
-        encoding="utf-8",
+        "nfszbx.pipeline.Pipeline.make_samples = make\n"
     )
-    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
-    with NfszbxRun(environment={"PYTHONPATH": path}) as run:
+    with NfszbxRun(environment=patched(tmp_path, patch)) as run:
         (pid,) = run.child_pids()
         assert run.process.wait(30) == 1
         assert wait_until_gone(pid)

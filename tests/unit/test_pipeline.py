@@ -13,7 +13,7 @@ from nfszbx.catalog import Kind, Metric
 from nfszbx.config import Config
 from nfszbx.connections import Connection, Sight
 from nfszbx.document import make_document
-from nfszbx.health import SinkHealth
+from nfszbx.health import ChildHealth, SinkHealth
 from nfszbx.kernel.facts import facts_from_json
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, make_plan
@@ -25,6 +25,8 @@ LINES = (FIXTURES / "streams" / "bpftrace-0.17.jsonl").read_text().splitlines()
 NOW = 1_800_000_000.25
 
 SMBD = ("smbd", "tcp")
+UP = ChildHealth(is_up=True, state=0, is_crash_loop=False)
+DOWN = ChildHealth(is_up=False, state=3, is_crash_loop=True)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def pipeline(plan: Plan) -> Pipeline:
 
 def play(pipeline: Pipeline, lines: list[str]) -> list[Samples]:
     return [
-        pipeline.make_samples(NOW + number, measured=True, child_up=True)
+        pipeline.make_samples(NOW + number, measured=True, child=UP)
         for number, line in enumerate(lines)
         if pipeline.take_line(line, NOW + number)
     ]
@@ -89,7 +91,7 @@ def test_what_is_not_measured_has_no_value_rather_than_zero(plan: Plan) -> None:
 def test_interval_without_a_dump(pipeline: Pipeline) -> None:
     """Counters stand still, rates are unknown, and the interval counts as incomplete."""
     play(pipeline, LINES)
-    gap = pipeline.make_samples(NOW, measured=False, child_up=False)
+    gap = pipeline.make_samples(NOW, measured=False, child=DOWN)
     assert not gap.complete
     assert values(gap, catalog.RECEIVE_BYTES)[SMBD] == 6_000
     assert not values(gap, catalog.RECEIVE_RATE)
@@ -99,7 +101,7 @@ def test_interval_without_a_dump(pipeline: Pipeline) -> None:
 
 
 def test_before_the_first_dump(pipeline: Pipeline) -> None:
-    samples = pipeline.make_samples(NOW, measured=False, child_up=False)
+    samples = pipeline.make_samples(NOW, measured=False, child=DOWN)
     assert not values(samples, catalog.RECEIVE_BYTES)
     assert values(samples, catalog.CHILD_UP) == {(): 0}
     assert not values(samples, catalog.LAST_DUMP)
@@ -114,7 +116,7 @@ def test_restart_and_its_incomplete_interval(pipeline: Pipeline) -> None:
     assert not first.complete
     assert last.complete
     assert values(last, catalog.RECEIVE_BYTES)[SMBD] == 12_000
-    final = pipeline.make_samples(NOW, measured=True, child_up=True)
+    final = pipeline.make_samples(NOW, measured=True, child=UP)
     assert values(final, catalog.RESTARTS) == {("exited",): 0, ("killed",): 1}
     assert values(final, catalog.MISSED_RUNS) == {(): 7}
     assert values(final, catalog.GAPS) == {(): 1}
@@ -139,7 +141,7 @@ def test_what_is_recovered_has_no_rate(pipeline: Pipeline) -> None:
         for text in (f"nfszbx begin {begin_ns}", f"nfszbx end {end_ns}"):
             pipeline.take_line(json.dumps({"type": "printf", "data": text}), NOW)
         pipeline.take_after(look(received_bytes, end_ns + 1))
-        return pipeline.make_samples(NOW, measured=True, child_up=True)
+        return pipeline.make_samples(NOW, measured=True, child=UP)
 
     *_, before = [give(number, 1000, begin_ns=5) for number in (1, 2, 3)]
     found = give(8, 5000, begin_ns=7 * 10**9)
@@ -183,8 +185,8 @@ def test_counters_never_go_backwards_over_any_cut_of_the_stream(plan: Plan) -> N
 def test_document(pipeline: Pipeline) -> None:
     """What the console prints and Zabbix gets: complete, sorted, plain JSON."""
     play(pipeline, LINES)
-    sink = SinkHealth("zabbix", 1, 2, 3, 4)
-    samples = pipeline.make_samples(NOW, measured=True, child_up=True, sinks=(sink,))
+    sink = SinkHealth("zabbix", 1, 2, 3, 4, 2)
+    samples = pipeline.make_samples(NOW, measured=True, child=UP, sinks=(sink,))
     document = json.loads(json.dumps(make_document(samples)))
     assert document["time"] == NOW + next(n for n, line in enumerate(LINES) if "last" in line)
     assert document["complete"] is True
@@ -232,7 +234,7 @@ def test_rates_are_left_out_when_a_dump_was_read_late(pipeline: Pipeline) -> Non
         boot_ns = int((second + lag) * SECOND)
         for line in dump_lines(second * SECOND, 1000 * second):
             pipeline.take_line(line, NOW + second + lag, boot_ns)
-        samples = pipeline.make_samples(NOW + 100, measured=True, child_up=True)
+        samples = pipeline.make_samples(NOW + 100, measured=True, child=UP)
         assert samples.complete
         assert values(samples, catalog.RECEIVE_BYTES)[SMBD] == 1000 * second
         # The time of the dump itself, not that of its line or of the call.
@@ -243,12 +245,14 @@ def test_rates_are_left_out_when_a_dump_was_read_late(pipeline: Pipeline) -> Non
 
 def test_self_metrics(pipeline: Pipeline, plan: Plan) -> None:
     play(pipeline, LINES)
-    sink = SinkHealth("zabbix", 1, 2, 3, 4)
-    samples = pipeline.make_samples(NOW, measured=True, child_up=True, sinks=(sink,))
+    sink = SinkHealth("zabbix", 1, 2, 3, 4, 2)
+    samples = pipeline.make_samples(NOW, measured=True, child=UP, sinks=(sink,))
     assert values(samples, catalog.SINK_QUEUE) == {("zabbix",): 1}
     assert values(samples, catalog.SINK_DELIVERED) == {("zabbix",): 2}
     assert values(samples, catalog.SINK_DROPPED) == {("zabbix",): 3}
     assert values(samples, catalog.SINK_ERRORS) == {("zabbix",): 4}
+    assert values(samples, catalog.SINK_STATE) == {("zabbix",): 2}
+    assert values(samples, catalog.STATE_KEPT) == {(): 1}
     assert values(samples, catalog.NOT_MEASURED) == {(): len(plan.omissions)}
     assert values(samples, catalog.MAP_ENTRIES) == {(): 6}
     assert values(samples, catalog.MAP_MAX_ENTRIES) == {(): plan.map_max_entries}
@@ -267,5 +271,5 @@ def test_row_of_refusals_is_logged_once(
 ) -> None:
     play(pipeline, ["garbage"] * 1000)
     assert len(caplog.messages) == 1
-    samples = pipeline.make_samples(NOW, measured=False, child_up=True)
+    samples = pipeline.make_samples(NOW, measured=False, child=UP)
     assert values(samples, catalog.REFUSED_DUMPS) == {(): 1000}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nfszbx.child import process as process_module
 from nfszbx.child import supervisor as supervisor_module
+from nfszbx.child.crash_loop import LOOP_SECONDS, LoopNews
 from nfszbx.child.process import ChildProcess
-from nfszbx.child.supervisor import Ended, EndReason, Event, Line, Notice, Supervisor
+from nfszbx.child.states import ChildState, EndReason
+from nfszbx.child.supervisor import Ended, Event, Line, Notice, Supervisor
 from nfszbx.errors import BpftraceError
 from nfszbx.script import Script
 from tests.processes import wait_until_gone, write_program
@@ -51,6 +52,12 @@ def events_until(supervisor: Supervisor, enough: Callable[[list[Event]], object]
         assert time.monotonic() < deadline, events
         events += supervisor.poll()
     return events
+
+
+def deliver(supervisor: Supervisor) -> None:
+    """A child starts, and delivers with its first line."""
+    events_until(supervisor, lambda events: any(isinstance(e, Line) for e in events))
+    supervisor.note_dump()
 
 
 def ends(events: list[Event]) -> list[Ended]:
@@ -97,8 +104,8 @@ def test_back_off_doubles_until_a_dump_comes(
     clock = [1000.0]
     monkeypatch.setattr(supervisor_module, "monotonic_seconds", lambda: clock[0])
     monkeypatch.setattr("nfszbx.child.supervisor.time.sleep", lambda _: None)
-    supervisor = supervise("exit 1")
-    supervisor.note_dump()  # an earlier child has worked
+    supervisor = supervise("echo dump; exit 1")
+    deliver(supervisor)
     waits = []
     for _ in range(9):
         (end,) = ends(events_until(supervisor, ends))
@@ -107,7 +114,8 @@ def test_back_off_doubles_until_a_dump_comes(
             assert list(supervisor.poll()) == []
         clock[0] += end.back_off_seconds + 0.001
     assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
-    supervisor.note_dump()
+    clock[0] += LOOP_SECONDS
+    deliver(supervisor)
     assert ends(events_until(supervisor, ends))[0].back_off_seconds == 0
 
 
@@ -191,12 +199,18 @@ def test_machine_without_descriptors_is_a_failed_start(
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_restarts_leave_no_descriptor_behind(supervise: Callable[[str], Supervisor]) -> None:
-    supervisor = supervise("exit 0")
+def test_restarts_leave_no_descriptor_behind(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(supervisor_module, "monotonic_seconds", lambda: clock[0])
+    supervisor = supervise("echo dump; exit 0")
+    deliver(supervisor)
     events_until(supervisor, ends)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
-        supervisor.note_dump()  # no back-off
+        clock[0] += LOOP_SECONDS  # no back-off
+        deliver(supervisor)
         events_until(supervisor, ends)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -217,18 +231,63 @@ def test_child_dies_with_its_parent_even_without_a_terminal(make_program: MakePr
     assert wait_until_gone(pid)
 
 
-def test_line_without_end_is_cut(
-    make_program: MakeProgram, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("output", ["tr '\\0' x </dev/zero", "yes not a record"])
+def test_output_without_end_ends_the_child(
+    output: str, supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Memory stays bounded; the reader refuses the pieces."""
-    monkeypatch.setattr(process_module, "_MAX_LINE_BYTES", 10_000)
-    child = ChildProcess(make_program("head -c 1000000 /dev/zero | tr '\\0' x; echo"), SCRIPT)
-    lines = []
-    while not child.ended:
-        lines += child.read_lines(1.0)
-    child.close()
-    assert sum(map(len, lines)) == 1_000_000
-    assert max(map(len, lines)) < 200_000
+    """One line, or many: memory stays bounded."""
+    monkeypatch.setattr(supervisor_module, "MAX_OUTPUT_BYTES", 1_000_000)
+    supervisor = supervise(f"exec {output}" if output.startswith("yes") else output)
+    end = ends(events_until(supervisor, ends))[0]
+    assert end.reason is EndReason.FLOODING
+    assert 1_000_000 < int(end.detail.partition(" ")[0].replace(",", "")) < 1_100_000
+
+
+def test_output_between_dumps_is_no_flood(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it goes on: each usable dump begins the count anew."""
+    monkeypatch.setattr(supervisor_module, "MAX_OUTPUT_BYTES", 10_000)
+    supervisor = supervise("for i in {1..100}; do printf '%900s\\n' dump; done")
+    seen: list[Event] = []
+    while not ends(seen):
+        for event in supervisor.poll():
+            seen.append(event)
+            if isinstance(event, Line):
+                supervisor.note_dump()
+    assert sum(isinstance(event, Line) for event in seen) == 100
+    assert ends(seen)[0].reason is EndReason.EXITED
+
+
+def test_flood_does_not_hold_up_the_stop(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = supervise("trap '' TERM; while :; do echo ready; done")
+    events_until(supervisor, lambda events: events)
+    monkeypatch.setattr(supervisor, "_max_output_bytes", 100_000)
+    monkeypatch.setattr(supervisor_module, "STOP_TIMEOUT_SECONDS", 1e9)
+    size = sum(len(event.text) for event in supervisor.stop() if isinstance(event, Line))
+    assert size < 200_000
+    assert supervisor.state is ChildState.WAITING
+
+
+def test_children_that_deliver_and_end_are_a_crash_loop(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(supervisor_module, "monotonic_seconds", lambda: clock[0])
+    monkeypatch.setattr("nfszbx.child.supervisor.time.sleep", lambda _: None)
+    supervisor = supervise("echo dump; exit 1")
+    found = []
+    for _ in range(6):
+        deliver(supervisor)
+        (end,) = ends(events_until(supervisor, ends))
+        found.append(end)
+        clock[0] += end.back_off_seconds + 1
+    assert [end.news for end in found] == [LoopNews.SINGLE] * 4 + [LoopNews.BEGINS, LoopNews.KNOWN]
+    assert [end.back_off_seconds for end in found] == [0, 0, 0, 0, 1, 2]
+    assert "the end number 5 within 10 minutes, a crash loop" in found[4].describe()
+    assert supervisor.is_crash_loop
 
 
 def test_child_ends_with_its_terminal(make_program: MakeProgram) -> None:

@@ -13,6 +13,7 @@ from nfszbx.errors import SinkUnavailableError
 from nfszbx.samples import Samples
 from nfszbx.sinks import spooled as spooled_module
 from nfszbx.sinks.spooled import SpooledSink
+from nfszbx.sinks.states import SinkState
 from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.spool_store import Entry
 
@@ -126,6 +127,7 @@ def test_target_that_is_down_holds_nobody_and_gets_everything_later(
     wait_for(lambda: len(bench.second.taken) == everything)
     wait_for(lambda: bench.sink.healths()[0].queue_length == everything)
     assert bench.first.taken == []
+    assert [h.state for h in bench.sink.healths()] == [SinkState.BACKING_OFF, SinkState.DELIVERING]
     bench.first.is_down = False
     bench.put(range(300, 301))
     wait_for(lambda: bench.sink.healths()[0].queue_length == 0)
@@ -134,6 +136,7 @@ def test_target_that_is_down_holds_nobody_and_gets_everything_later(
     assert text.count("first: nobody there; values wait in the spool") == 1
     assert "first works again" in text
     assert bench.sink.healths()[0].errors > 0
+    assert bench.sink.healths()[0].state is SinkState.DELIVERING
 
 
 def test_newest_entries_do_not_wait_for_the_backlog(bench: Bench) -> None:
@@ -241,9 +244,11 @@ def test_refused_topic_waits_and_holds_no_other(
     time.sleep(0.3)  # tried again several times
     message = "first refuses clients, which waits in the spool: it does not like clients"
     assert caplog.text.count(message) == 1
+    assert bench.sink.healths()[0].state is SinkState.REFUSING
     bench.first.refused_topics = set()
     wait_for(lambda: bench.sink.healths()[0].queue_length == 0)
     wait_for(lambda: caplog.text.count("first takes clients") == 1)
+    assert bench.sink.healths()[0].state is SinkState.DELIVERING
 
 
 def test_stop_delivers_what_is_new_and_leaves_the_rest_in_the_spool(bench: Bench) -> None:

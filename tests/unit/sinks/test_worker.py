@@ -11,6 +11,7 @@ from nfszbx import catalog
 from nfszbx.errors import SinkGoneError, SinkRefusedError, SinkUnavailableError
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks import worker as worker_module
+from nfszbx.sinks.states import SinkState
 from nfszbx.sinks.worker import SinkWorker
 
 WAIT_SECONDS = 10.0
@@ -130,6 +131,24 @@ def test_unavailable_sink_gets_the_same_samples_again(
     ]
 
 
+@pytest.mark.parametrize(
+    ("fault", "state"),
+    [
+        (SinkUnavailableError("down"), SinkState.BACKING_OFF),
+        (SinkRefusedError("unknown host"), SinkState.REFUSING),
+        (ZeroDivisionError("bug"), SinkState.REFUSING),
+    ],
+)
+def test_state_tells_what_became_of_the_last_delivery(fault: Exception, state: SinkState) -> None:
+    worker = SinkWorker(FakeSink(fault))
+    worker.put(samples(1))
+    wait_for(lambda: worker.health().errors == 1)
+    assert (worker.health().state, worker.is_on_disk) == (state, False)
+    worker.put(samples(2))
+    wait_for(lambda: worker.health().state is SinkState.DELIVERING and worker.is_on_disk)
+    worker.stop(WAIT_SECONDS)
+
+
 def test_refused_samples_are_dropped_and_the_next_are_tried() -> None:
     sink = FakeSink(SinkRefusedError("unknown host"))
     worker = SinkWorker(sink)
@@ -138,13 +157,16 @@ def test_refused_samples_are_dropped_and_the_next_are_tried() -> None:
     worker.stop(WAIT_SECONDS)
     assert sink.taken == [2]
     assert (worker.health().errors, worker.health().dropped) == (1, 1)
+    assert worker.health().state is SinkState.DELIVERING
 
 
 def test_sink_that_is_gone_is_given_up() -> None:
     sink = FakeSink(SinkGoneError("nobody reads"))
     worker = SinkWorker(sink)
+    assert worker.health().state is SinkState.STARTING
     worker.put(samples(1))
     wait_for(lambda: worker.is_gone)
+    assert worker.health().state is SinkState.GONE
     worker.put(samples(2))
     assert (worker.health().dropped, worker.health().queue_length) == (2, 0)
     worker.stop(WAIT_SECONDS)
