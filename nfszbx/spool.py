@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from nfszbx.clock import monotonic_seconds, unix_seconds
+from nfszbx.clock import monotonic_seconds
 from nfszbx.spool_store import Entry, SpoolStore, Waiting
 from nfszbx.state import set_aside
 
@@ -27,7 +27,6 @@ TIDY_SECONDS = 30.0
 MEMORY_BYTES = 64_000_000
 """The bound on what waits in memory while the disk fails, if that of the disk is not smaller."""
 KEPT_OF_FULL = 0.95
-_NANOSECONDS_PER_SECOND = 1_000_000_000
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -40,7 +39,7 @@ class SpoolLimits:
     max_bytes: int
     """Of compressed entries."""
     max_age_seconds: float
-    """By the time of the newest entry."""
+    """Of running time: what the clock on the wall does meanwhile does not make anything old."""
     replay_seconds: float
     """How long an entry that was taken can be put back."""
 
@@ -58,7 +57,8 @@ class Spool:
         self._bytes = 0
         """Of the entries, at least; tidying up counts them."""
         self._last_id = 0
-        self._newest_ns: int | None = None
+        self._begin_seconds = monotonic_seconds()
+        """When running second 0 was, on the monotonic clock."""
         self._tidy_at = self._retry_at = 0.0
         self._problem = ""
         self._is_closed = False
@@ -79,12 +79,8 @@ class Spool:
             self._last_id = self._do(lambda store: store.add(entries, self._consumers))
             self._waiting.update(dict.fromkeys(self._consumers, len(entries)))
             self._bytes += sum(len(entry.text) for entry in entries)
-            newest_ns = max(entry.unix_ns for entry in entries)
-            # A clock that is wrong for a moment must not make everything else look old.
-            agreed_ns = newest_ns if self._newest_ns is None else min(newest_ns, self._newest_ns)
-            self._newest_ns = newest_ns
             if monotonic_seconds() >= self._tidy_at or self._bytes > self._max_bytes:
-                self._do(lambda store: self._tidy(store, agreed_ns))
+                self._do(self._tidy)
 
     def find_waiting(
         self,
@@ -121,7 +117,7 @@ class Spool:
         taken = list(ids)
         with self._lock:
             if not self._is_closed:
-                now = unix_seconds()
+                now = self._running_seconds()
                 count = self._do(lambda store: store.note_taken(consumer, taken, now))
                 self._waiting[consumer] -= count
 
@@ -174,14 +170,18 @@ class Spool:
             self._limits.max_bytes if self.is_on_disk else min(self._limits.max_bytes, MEMORY_BYTES)
         )
 
-    def _tidy(self, store: SpoolStore, newest_ns: int) -> None:
+    def _running_seconds(self) -> float:
+        return monotonic_seconds() - self._begin_seconds
+
+    def _tidy(self, store: SpoolStore) -> None:
         self._tidy_at = monotonic_seconds() + TIDY_SECONDS
-        store.forget_taken(unix_seconds() - self._limits.replay_seconds)
-        oldest_ns = newest_ns - int(self._limits.max_age_seconds * _NANOSECONDS_PER_SECOND)
+        now = self._running_seconds()
+        store.note_age(now)
+        store.forget_taken(now - self._limits.replay_seconds)
         is_full = store.count_bytes() > self._max_bytes
         # Some room as well: looking for what to drop takes time, and is not for every entry.
         max_bytes = int(self._max_bytes * KEPT_OF_FULL) if is_full else self._max_bytes
-        self._note_dropped(store.drop_oldest(max_bytes, oldest_ns))
+        self._note_dropped(store.drop_oldest(max_bytes, now - self._limits.max_age_seconds))
         self._bytes = store.count_bytes()
 
     def _note_dropped(self, dropped: Counter[str]) -> None:
@@ -196,14 +196,16 @@ class Spool:
             store = self._open()
             if gone := store.keep_consumers(self._consumers):
                 _log.warning("%d values waited for servers that are not set any more", gone)
+            behind = max(0.0, store.find_last_seconds() - self._running_seconds())
             for consumer in self._consumers:  # nobody knows what became of what was taken
                 store.put_back(consumer, self._limits.replay_seconds)
             store.begin_above(self._last_id)
-            store.add_all_of(memory)
+            store.add_all_of(memory, behind)
         except (sqlite3.Error, OSError) as error:
             self._note_problem(error)
             return
         memory.close()
+        self._begin_seconds -= behind
         self._use(store, is_on_disk=True)
         if self._problem:
             _log.info("state_directory: %s works again", self._path.parent)

@@ -2,6 +2,9 @@
 
 On disk in WAL mode with synchronous=FULL: what a method has done survives a crash of the machine.
 Methods raise ``sqlite3.Error`` when the disk is full or fails, or the file is damaged.
+
+Times here are running seconds: for how long the spool has been open, in all its runs. The clock on
+the wall may jump, and what waits must neither grow old by that nor stay for ever.
 """
 
 import json
@@ -13,7 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+_AGES = """\
+CREATE TABLE ages (
+  entry INTEGER PRIMARY KEY,
+  seconds REAL NOT NULL
+);
+"""
 _SCHEMA = f"""\
 BEGIN;
 CREATE TABLE entries (
@@ -25,18 +34,28 @@ CREATE TABLE entries (
 CREATE TABLE deliveries (
   consumer TEXT NOT NULL,
   entry INTEGER NOT NULL,
-  taken_unix_seconds REAL,
+  taken_seconds REAL,
   is_again INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (consumer, entry)
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_by_entry ON deliveries (entry);
-CREATE INDEX waiting ON deliveries (consumer, is_again, entry) WHERE taken_unix_seconds IS NULL;
+CREATE INDEX waiting ON deliveries (consumer, is_again, entry) WHERE taken_seconds IS NULL;
+{_AGES}
 PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
 """
+# Version 1 had the time of the wall; what was taken last counts as taken just before the begin.
+_MIGRATE = f"""\
+BEGIN;
+ALTER TABLE deliveries RENAME COLUMN taken_unix_seconds TO taken_seconds;
+UPDATE deliveries SET taken_seconds = taken_seconds - (SELECT MAX(taken_seconds) FROM deliveries);
+{_AGES}
+PRAGMA user_version = {_SCHEMA_VERSION};
+COMMIT;
+"""  # noqa: S608  nothing but constants
 _FIND_OLDEST = """\
 SELECT id, topic, unix_ns, text FROM deliveries JOIN entries ON id = entry
-WHERE consumer = ? AND taken_unix_seconds IS NULL AND entry > ?
+WHERE consumer = ? AND taken_seconds IS NULL AND entry > ?
 AND topic NOT IN (SELECT value FROM json_each(?)) ORDER BY is_again, entry LIMIT ?
 """
 _FIND_NEWEST = _FIND_OLDEST.replace("ORDER BY is_again, entry", "ORDER BY entry DESC")
@@ -85,6 +104,8 @@ class SpoolStore:
         if version == 0:
             self._database.executescript(_SCHEMA)
             self._database.execute("INSERT INTO sqlite_sequence VALUES ('entries', 0)")
+        elif version == 1:
+            self._database.executescript(_MIGRATE)
         elif version != _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"version {version} of its tables is not known")
         (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
@@ -114,15 +135,18 @@ class SpoolStore:
                 )
         return last_id
 
-    def add_all_of(self, other: "SpoolStore") -> None:
-        """Take over another store's entries, with who has taken them and who waits."""
+    def add_all_of(self, other: "SpoolStore", shift_seconds: float) -> None:
+        """Take over another store's entries, with who has taken them and who waits.
+
+        The other's time is so many running seconds behind.
+        """
         read = other._database.execute  # noqa: SLF001  of the same class
         with self._transaction():
             for old_id, *row in read("SELECT id, topic, unix_ns, text FROM entries ORDER BY id"):
                 new_id = self._insert(row)
                 deliveries = other._database.execute(  # noqa: SLF001
-                    "SELECT consumer, taken_unix_seconds, is_again FROM deliveries WHERE entry = ?",
-                    (old_id,),
+                    "SELECT consumer, taken_seconds + ?, is_again FROM deliveries WHERE entry = ?",
+                    (shift_seconds, old_id),
                 )
                 self._database.executemany(
                     "INSERT INTO deliveries VALUES (?, ?, ?, ?)",
@@ -170,13 +194,13 @@ class SpoolStore:
                 dropped += self._delete("entry = ?", "id = ?", number)
         return dropped
 
-    def note_taken(self, consumer: str, ids: Iterable[int], unix_seconds: float) -> int:
+    def note_taken(self, consumer: str, ids: Iterable[int], seconds: float) -> int:
         """The consumer has taken the entries; how many of them it waited for."""
         with self._transaction():
             return self._database.executemany(
-                "UPDATE deliveries SET taken_unix_seconds = ? "
-                "WHERE consumer = ? AND entry = ? AND taken_unix_seconds IS NULL",
-                [(unix_seconds, consumer, number) for number in ids],
+                "UPDATE deliveries SET taken_seconds = ? "
+                "WHERE consumer = ? AND entry = ? AND taken_seconds IS NULL",
+                [(seconds, consumer, number) for number in ids],
             ).rowcount
 
     def put_back(self, consumer: str, seconds: float) -> int:
@@ -186,17 +210,17 @@ class SpoolStore:
         """
         with self._transaction():
             return self._database.execute(
-                "UPDATE deliveries SET taken_unix_seconds = NULL, is_again = 1 "
-                "WHERE consumer = ? AND taken_unix_seconds >= -? + ("
-                "SELECT MAX(taken_unix_seconds) FROM deliveries WHERE consumer = ?)",
+                "UPDATE deliveries SET taken_seconds = NULL, is_again = 1 "
+                "WHERE consumer = ? AND taken_seconds >= -? + ("
+                "SELECT MAX(taken_seconds) FROM deliveries WHERE consumer = ?)",
                 (consumer, seconds, consumer),
             ).rowcount
 
-    def forget_taken(self, before_unix_seconds: float) -> None:
+    def forget_taken(self, before_seconds: float) -> None:
         """Delete what all its consumers have taken before then."""
         with self._transaction():
             self._database.execute(
-                "DELETE FROM deliveries WHERE taken_unix_seconds < ?", (before_unix_seconds,)
+                "DELETE FROM deliveries WHERE taken_seconds < ?", (before_seconds,)
             )
             self._database.execute(_WITHOUT_CONSUMER)
 
@@ -212,7 +236,7 @@ class SpoolStore:
             for name in new:
                 self._database.executemany(
                     "INSERT OR IGNORE INTO deliveries (consumer, entry) SELECT ?, entry "
-                    "FROM deliveries WHERE consumer = ? AND taken_unix_seconds IS NULL",
+                    "FROM deliveries WHERE consumer = ? AND taken_seconds IS NULL",
                     [(name, other) for other in gone],
                 )
             self._database.executemany(
@@ -220,15 +244,33 @@ class SpoolStore:
             )
             return self._database.execute(_WITHOUT_CONSUMER).rowcount
 
-    def drop_oldest(self, max_bytes: int, before_unix_ns: int) -> Counter[str]:
-        """Delete entries older than that, and then the oldest until the rest is small enough.
+    def find_last_seconds(self) -> float:
+        """The latest running second that anything tells of."""
+        (seconds,) = self._database.execute(
+            "SELECT MAX(COALESCE((SELECT MAX(seconds) FROM ages), 0), "
+            "COALESCE((SELECT MAX(taken_seconds) FROM deliveries), 0))"
+        ).fetchone()
+        return float(seconds)
+
+    def note_age(self, seconds: float) -> None:
+        """Everything that is here was here at that running second."""
+        with self._transaction():
+            self._database.execute(
+                "INSERT OR IGNORE INTO ages SELECT MAX(id), ? FROM entries HAVING MAX(id) > 0",
+                (seconds,),
+            )
+
+    def drop_oldest(self, max_bytes: int, before_seconds: float) -> Counter[str]:
+        """Delete entries that were here before then, and the oldest until the rest is small enough.
 
         By consumer: how many it still waited for.
         """
         with self._transaction():
-            dropped = self._delete(
-                "entry IN (SELECT id FROM entries WHERE unix_ns < ?)", "unix_ns < ?", before_unix_ns
-            )
+            (last_old,) = self._database.execute(
+                "SELECT COALESCE(MAX(entry), 0) FROM ages WHERE seconds < ?", (before_seconds,)
+            ).fetchone()
+            dropped = self._delete("entry <= ?", "id <= ?", last_old)
+            self._database.execute("DELETE FROM ages WHERE entry < ?", (last_old,))
             size = 0
             rows = self._database.execute(
                 "SELECT id, LENGTH(text) FROM entries ORDER BY id DESC"
@@ -250,7 +292,7 @@ class SpoolStore:
         """By two conditions that select the same; inside a transaction."""
         dropped = self._database.execute(
             "SELECT consumer, COUNT(*) FROM deliveries "  # noqa: S608
-            f"WHERE {deliveries} AND taken_unix_seconds IS NULL GROUP BY consumer",
+            f"WHERE {deliveries} AND taken_seconds IS NULL GROUP BY consumer",
             (value,),
         ).fetchall()
         self._database.execute(f"DELETE FROM deliveries WHERE {deliveries}", (value,))  # noqa: S608
@@ -262,7 +304,7 @@ class SpoolStore:
         return dict(
             self._database.execute(
                 "SELECT consumer, COUNT(*) FROM deliveries "
-                "WHERE taken_unix_seconds IS NULL GROUP BY consumer"
+                "WHERE taken_seconds IS NULL GROUP BY consumer"
             ).fetchall()
         )
 
