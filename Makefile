@@ -5,6 +5,7 @@
 #   make test-vm [KERNEL=6.12]   those in virtual machines, on every kernel or on one
 #   make vm KERNEL=6.12          a shell in such a machine
 #   make accuracy                measure nfszbx and other tools on every kernel, for docs/accuracy.md
+#   make faults                  inject every fault and measure what it costs, for docs/reliability.md
 # ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
 VENV := .venv
 PYTHON ?= python3
@@ -16,7 +17,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	mmdebstrap debian-archive-keyring cron openssl gcc libssl-dev python3-dev
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
-.PHONY: run demo test test-fast test-vm vm vm-images accuracy lint root tracefs \
+.PHONY: run demo test test-fast test-vm vm vm-images accuracy faults lint root tracefs \
 	run-packages demo-packages test-packages vm-packages constraints
 
 run: root run-packages tracefs $(VENV)/installed
@@ -37,6 +38,11 @@ accuracy: root vm-packages $(VENV)/installed-dev
 		-k 'nfs_ipv4 or tls or short_connections and nfs or cifs or smbclient' \
 		--vm-results=benchmarks/results/accuracy $(ARGS)
 	$(VENV)/bin/python -m benchmarks.accuracy
+
+faults: root test-packages tracefs $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest tests/live/test_faults.py \
+		--fault-results=benchmarks/results/faults $(ARGS)
+	$(VENV)/bin/python -m benchmarks.faults
 
 test-vm: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm --kernel=$(KERNEL) $(ARGS)

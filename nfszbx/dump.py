@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nfszbx.errors import DumpError
+from nfszbx.errors import DumpError, LineError
 from nfszbx.traffic import SLOTS_BY_NUMBER, Slot, name_client
 
 _MARK = re.compile(r"nfszbx (begin|end|last) ([0-9]{1,20})\n?")
@@ -72,7 +72,7 @@ class DumpReader:
             record = None
         if not isinstance(record, dict) or not isinstance(record.get("type"), str):
             self._spoiled = "a line was not a record of bpftrace"
-            raise DumpError(f"not a record of bpftrace: {line!r:.100}")
+            raise LineError(f"not a record of bpftrace: {line!r:.100}")
         data = record.get("data")
         if record["type"] == "printf" and isinstance(data, str):
             return self._read_mark(data)
@@ -87,7 +87,7 @@ class DumpReader:
         match = _MARK.fullmatch(text)
         if match is None:
             self._spoiled = "a mark was damaged"
-            raise DumpError(f"not a mark: {text!r:.100}")
+            raise LineError(f"not a mark: {text!r:.100}")
         maps, spoiled, self._maps, self._spoiled = self._maps, self._spoiled, {}, ""
         if match[1] == "begin":
             self.begin_ns = int(match[2])
@@ -113,7 +113,7 @@ class DumpReader:
                 continue
             if not isinstance(content, dict):
                 self._spoiled = f"{name} is not a table"
-                raise DumpError(f"{name} is not a table: {content!r:.100}")
+                raise LineError(f"{name} is not a table: {content!r:.100}")
             if name == _MAPS[0]:
                 # A dump begins with its totals. Maps that are still here have lost their end mark.
                 self._maps.clear()

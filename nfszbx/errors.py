@@ -14,6 +14,7 @@
     |  |- SinkRefusedError          the service answered and refused: trying again would not help
     |  `- SinkGoneError             nobody will ever read there again
     `- DumpError                -   a dump cannot be used (never ends the program)
+       `- LineError                 a line of it cannot, which its end mark will tell
 
 Raise; only ``cli.py`` exits.
 """
@@ -88,3 +89,7 @@ class DumpError(NfszbxError):
 
     The message carries the offending text, cut to a readable length.
     """
+
+
+class LineError(DumpError):
+    """A line cannot be used; the dump that it stands in is refused at its end mark."""

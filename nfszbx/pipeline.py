@@ -13,7 +13,7 @@ from nfszbx.accounts import Accounts
 from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
-from nfszbx.errors import DumpError
+from nfszbx.errors import DumpError, LineError
 from nfszbx.health import ChildHealth, Health, SinkHealth
 from nfszbx.ledger import Ledger
 from nfszbx.plan import Plan
@@ -80,7 +80,8 @@ class Pipeline:
             dump = ledger.take_dump(record, self._before, fits=self._fits(record))
             delta = self._counters.advance(dump)
         except DumpError as error:
-            self._refused_dumps += 1
+            # A thousand lines of garbage in one dump are one refused dump.
+            self._refused_dumps += not isinstance(error, LineError)
             if not self._refusing:  # one line for a row of them
                 _log.warning("refused: %s", error)
             self._refusing = True

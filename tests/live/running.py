@@ -81,10 +81,14 @@ class NfszbxRun:
         status = self.process.wait(30)
         for thread in self._threads:
             thread.join(30)
+        self.take_waiting()
+        return status
+
+    def take_waiting(self) -> None:
+        """Take the documents that have come already: the next one is a new one."""
         with suppress(queue.Empty):
             while document := self._queue.get_nowait():
                 self.documents.append(document)
-        return status
 
     def next_document(self) -> Document:
         """The next document, one for each interval. Raises when none comes."""

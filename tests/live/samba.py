@@ -90,7 +90,13 @@ class SambaServer:
         stack.callback(subprocess.run, ["ip", "netns", "del", self._namespace], check=True)
         ip = ["ip", "-n", self._namespace]
         subprocess.run([*ip, "link", "set", "lo", "up"], check=True)
-        for server, client in CLIENTS.items():
+        # nfszbx sees every namespace, and others may test on this machine at the same time.
+        number = os.getpid() % 10_000
+        self.own_address = f"127.{1 + number // 100}.{1 + number % 100}.1"
+        """A server address that no other test process uses,"""
+        self.own_client = f"{self.own_address.rpartition('.')[0]}.2"
+        """and from where a client reaches it."""
+        for server, client in [*CLIENTS.items(), (self.own_address, self.own_client)]:
             if server != client:
                 route = ["local", server, "dev", "lo", "src", client, "table", "local"]
                 subprocess.run([*ip, "route", "add", *route], check=True)

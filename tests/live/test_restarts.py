@@ -4,42 +4,21 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.live.moving import moving_data
 from tests.live.running import NFSZBX, Document, NfszbxRun, client_bytes
-from tests.live.samba import CLIENTS, SambaServer, SmbClient
+from tests.live.samba import CLIENTS, SambaServer
 from tests.processes import wait_until_gone
 
 KILLS = 20
 SETTLING_DUMPS = 4
 SEGMENT_BYTES = 1448
-
-
-@contextmanager
-def moving_data(client: SmbClient, payload: Path) -> Iterator[None]:
-    """While this lasts, the client writes and reads all the time."""
-    stop = threading.Event()
-
-    def move() -> None:
-        while not stop.is_set():
-            for line in (f'put "{payload}" {id(client)}', f"get {id(client)} /dev/null"):
-                client.start(line)
-                client.finish()
-
-    thread = threading.Thread(target=move)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def patched(folder: Path, patch: str) -> dict[str, str]:
