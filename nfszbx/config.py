@@ -23,6 +23,9 @@ from pydantic import (
 from nfszbx.nodes import parse_node
 from nfszbx.traffic import Service
 
+CLIENT_IDLE_SECONDS = 86_400
+"""A day: whoever works daily keeps the row."""
+
 
 class Way(StrEnum):
     """A way to count; the order is the order of preference among equally exact ones."""
@@ -230,6 +233,10 @@ class Config(_Settings):
     """Time between two dumps, and so between two values in a sink."""
     max_clients: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
     """Clients with rows of their own; all others share the row ``other``."""
+    client_idle_seconds: Annotated[int, Field(strict=True, ge=60, le=31_536_000)] = (
+        CLIENT_IDLE_SECONDS
+    )
+    """A client without traffic for longer loses its row, until it moves something again."""
     map_max_entries: Annotated[int, Field(strict=True, ge=1024, le=1_048_576)] = 8192
     """Size of each BPF map; a client takes one entry per service and direction."""
     way: Literal["auto", "function_exit", "kprobe", "tracepoint"] = "auto"

@@ -6,9 +6,10 @@ service and direction, a total and rows: one for each client that :mod:`nfszbx.r
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import TypeVar
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from nfszbx.dump import Dump
 from nfszbx.errors import DumpError
@@ -16,11 +17,15 @@ from nfszbx.rows import Rows
 from nfszbx.traffic import OTHER, SLOTS, Slot
 
 MAX_REMEMBERED = 50_000
-"""Rows of clients that had one; beyond that, the one longest idle would begin anew."""
+"""Rows of clients that had one, beside as many as may be shown.
+
+Beyond that, the one that was lost first would begin anew.
+"""
+_ROWS_PER_CLIENT = 2
+"""One for each direction; hardly any client uses several services."""
 
 
-@dataclass(frozen=True)
-class Bytes:
+class Bytes(NamedTuple):
     """Bytes in one interval, and since counting began; that outlasts nfszbx, not the machine."""
 
     interval: int
@@ -75,14 +80,22 @@ class SavedCounters:
 class Counters:
     """The state between dumps."""
 
-    def __init__(self, max_clients: int, saved: SavedCounters | None = None) -> None:
+    def __init__(
+        self, max_clients: int, client_idle_seconds: float, saved: SavedCounters | None = None
+    ) -> None:
         """``saved`` if an earlier run is to be continued: what came in between was missed."""
-        self._rows = Rows(max_clients)
+        self._rows = Rows(max_clients, client_idle_seconds)
         self._child: _Child | None = None
         self._continues = saved is not None
         saved = saved or SavedCounters()
         self._totals: Counter[Slot] = Counter(dict(saved.totals))
-        self._row_totals: dict[tuple[Slot, str], int] = dict(saved.rows)
+        self._row_totals: dict[tuple[Slot, str], int] = {}
+        """Of what is shown."""
+        self._hidden: dict[tuple[Slot, str], int] = {}
+        """Of clients that have lost their rows, the first to lose it first."""
+        self._max_hidden = MAX_REMEMBERED + _ROWS_PER_CLIENT * max_clients
+        for key, count in saved.rows.items():
+            (self._row_totals if key[1] == OTHER else self._hidden)[key] = count
 
     def advance(self, dump: Dump) -> Delta | None:
         """What the dump adds; None when it repeats the one before.
@@ -105,12 +118,13 @@ class Counters:
         return self._account(base, child, complete=complete, gap_ns=gap_ns)
 
     def _account(self, base: _Child, child: _Child, *, complete: bool, gap_ns: int) -> Delta:
-        overflow = _subtract(child.overflow_bytes, base.overflow_bytes)
+        # Every slot that has seen traffic: its row ``other`` is there, also with zero.
+        overflow = {
+            slot: count - base.overflow_bytes.get(slot, 0)
+            for slot, count in child.overflow_bytes.items()
+        }
         clients = _subtract(child.client_bytes, base.client_bytes)
-        by_client: Counter[str] = Counter()
-        for (_, client), count in clients.items():
-            by_client[client] += count
-        self._rows.update(by_client)
+        self._choose_rows(clients, {client for _, client in child.client_bytes}, child.end_ns)
 
         totals = Counter(overflow)
         unnamed = {(slot, OTHER): count for slot, count in overflow.items()}
@@ -119,39 +133,55 @@ class Counters:
             totals[slot] += count
             rows[slot, client if client in self._rows.clients else OTHER] += count
         self._totals.update(totals)
-        self._add_to_rows(rows)
-        shown = {*self._rows.clients, OTHER}
+        for key, count in rows.items():
+            self._row_totals[key] = self._row_totals.get(key, 0) + count
         return Delta(
             end_ns=child.end_ns,
             elapsed_ns=child.end_ns - base.end_ns,
             complete=complete,
             gap_ns=gap_ns,
             totals={slot: Bytes(totals[slot], self._totals[slot]) for slot in SLOTS},
-            rows={
-                key: Bytes(rows[key], total)
-                for key, total in self._row_totals.items()
-                if key[1] in shown
-            },
-            clients={key: count for key, count in (clients | unnamed).items() if count},
+            rows={key: Bytes(rows[key], total) for key, total in self._row_totals.items()},
+            clients=clients | {key: count for key, count in unnamed.items() if count},
             map_entries=len(child.client_bytes),
         )
 
-    def _add_to_rows(self, rows: Mapping[tuple[Slot, str], int]) -> None:
-        """Add an interval; a client that loses its row and gets it back later counts on."""
-        for key, count in rows.items():
-            self._row_totals[key] = self._row_totals.pop(key, 0) + count  # now the last in order
-        if len(self._row_totals) > MAX_REMEMBERED:
-            shown = {*self._rows.clients, OTHER}
-            hidden = [key for key in self._row_totals if key[1] not in shown]
-            for key in hidden[: max(0, len(hidden) - MAX_REMEMBERED)]:
-                del self._row_totals[key]
+    def _choose_rows(
+        self, clients: Mapping[tuple[Slot, str], int], held: Set[str], end_ns: int
+    ) -> None:
+        """A client that loses its row and gets it back later counts on."""
+        by_client: Counter[str] = Counter()
+        for (_, client), count in clients.items():
+            by_client[client] += count
+        before = self._rows.clients
+        self._rows.update(by_client, held, end_ns)
+        for client in sorted(before - self._rows.clients):
+            _move(client, self._row_totals, self._hidden)
+        for client in sorted(self._rows.clients - before):
+            _move(client, self._hidden, self._row_totals)
+        excess = len(self._hidden) - self._max_hidden
+        for key in list(islice(self._hidden, max(0, excess))):
+            del self._hidden[key]
+
+
+def _move(
+    client: str, source: dict[tuple[Slot, str], int], target: dict[tuple[Slot, str], int]
+) -> None:
+    for slot in SLOTS:
+        if (count := source.pop((slot, client), None)) is not None:
+            target[slot, client] = count
 
 
 _Key = TypeVar("_Key")
 
 
 def _subtract(later: Mapping[_Key, int], earlier: Mapping[_Key, int]) -> dict[_Key, int]:
-    return {key: count - earlier.get(key, 0) for key, count in later.items()}
+    """The differences; those that are zero are left out."""
+    return {
+        key: count - before
+        for key, count in later.items()
+        if count != (before := earlier.get(key, 0))
+    }
 
 
 def _follow(base: _Child, dump: Dump) -> _Child:

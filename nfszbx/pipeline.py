@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from nfszbx.accounts import Accounts
+from nfszbx.config import CLIENT_IDLE_SECONDS
 from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
@@ -36,15 +37,17 @@ class Pipeline:
         max_clients: int,
         end_reasons: Iterable[str],
         saved: SavedCounters | None = None,
+        client_idle_seconds: float = CLIENT_IDLE_SECONDS,
     ) -> None:
         """``end_reasons`` are the reasons for restarts, each a counter from the beginning.
 
-        ``saved`` is what an earlier run has counted, if this one is to go on from there.
+        ``saved`` is what an earlier run has counted, if this one is to go on from there. A client
+        that has been idle for longer than ``client_idle_seconds`` has no row.
         """
         self.plan = plan
         """The one in force; another may follow, of the same machine."""
         self._reader = DumpReader(plan.byte_order)
-        self._counters = Counters(max_clients, saved)
+        self._counters = Counters(max_clients, client_idle_seconds, saved)
         self._ledger = Ledger(Accounts(plan.audited))
         self._before: tuple[Sight, Sight] | None = None
         self._delta: Delta | None = None

@@ -1,38 +1,58 @@
-"""Decides which clients have rows of their own: those with the most recent traffic."""
+"""Decides which clients have rows of their own: those with the most recent traffic.
 
-from collections.abc import Mapping
+A client without traffic for a time to live has none, even where there is room: what shows rows
+would otherwise keep every client that ever came.
+"""
+
+from collections.abc import Mapping, Set
 
 DECAY = 0.9
 """What an interval's traffic still weighs one interval later; a half after about seven."""
+_NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
 class Rows:
     """The clients with rows; at most as many as allowed.
 
-    A client keeps its row until one with more recent traffic needs it: every interval weighs
-    nine tenths of the one after it, so a short pause costs nobody the row.
+    A client keeps its row until it has been idle for long, or one with more recent traffic needs
+    it: every interval weighs nine tenths of the one after it, so a short pause costs nobody the
+    row.
     """
 
-    def __init__(self, max_clients: int) -> None:
+    def __init__(self, max_clients: int, idle_seconds: float) -> None:
+        """A client that has moved nothing for longer than ``idle_seconds`` loses its row."""
         self._max_clients = max_clients
+        self._idle_ns = round(idle_seconds * _NANOSECONDS_PER_SECOND)
         self._weights: dict[str, float] = {}
+        self._active_ns: dict[str, int] = {}
+        """When each was last active, of those with a weight."""
         self.clients: frozenset[str] = frozenset()
 
-    def update(self, interval_bytes: Mapping[str, int]) -> None:
-        """Choose anew after an interval.
+    def update(self, interval_bytes: Mapping[str, int], held: Set[str], end_ns: int) -> None:
+        """Choose anew after an interval that ended then, on the clock of the dumps.
 
-        ``interval_bytes`` has every client that the kernel's map holds, also with 0; of the
-        others only those with a row stay known.
+        ``interval_bytes`` are those of the clients that moved any, ``held`` the clients in the
+        kernel's map: of all others only those with a row stay known.
         """
-        weights = {
-            client: self._weights.get(client, 0.0) * DECAY + interval_bytes.get(client, 0)
-            for client in self.clients.union(interval_bytes)
+        known = self._active_ns
+        for client in interval_bytes:
+            known[client] = end_ns
+        oldest_ns = end_ns - self._idle_ns
+        for client in [
+            client
+            for client, active_ns in known.items()
+            if active_ns < oldest_ns or (client not in held and client not in self.clients)
+        ]:
+            del known[client]
+        weights = self._weights
+        self._weights = {
+            client: weights.get(client, 0.0) * DECAY + interval_bytes.get(client, 0)
+            for client in known
         }
-        ranked = weights.keys() if len(weights) <= self._max_clients else self._rank(weights)
-        self.clients = frozenset(ranked)
-        self._weights = weights
+        self.clients = frozenset(known if len(known) <= self._max_clients else self._rank())
 
-    def _rank(self, weights: Mapping[str, float]) -> list[str]:
+    def _rank(self) -> list[str]:
         """The first by traffic; among equals, those that have a row, then by address."""
-        ranked = sorted(weights, key=lambda c: (-weights[c], c not in self.clients, c))
+        weights, shown = self._weights, self.clients
+        ranked = sorted(weights, key=lambda c: (-weights[c], c not in shown, c))
         return ranked[: self._max_clients]

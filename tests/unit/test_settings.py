@@ -81,8 +81,9 @@ def test_all_errors_are_reported_at_once_with_key_source_and_what_would_be_right
     file = Path.cwd() / "nfszbx.toml"
     ways = "'auto', 'function_exit', 'kprobe' or 'tracepoint'"
     known = (
-        "audit_interval_seconds, bpftrace, interval_seconds, log_level, map_max_entries, "
-        "max_clients, prometheus, services, sinks, spool, state_directory, way, zabbix"
+        "audit_interval_seconds, bpftrace, client_idle_seconds, interval_seconds, log_level, "
+        "map_max_entries, max_clients, prometheus, services, sinks, spool, state_directory, way, "
+        "zabbix"
     )
     port = "NFSZBX_PROMETHEUS__PORT"
     assert sorted(found) == sorted(
