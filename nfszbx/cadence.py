@@ -7,9 +7,11 @@ are shown must be few and must not come and go. All the others are part of ``oth
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from nfszbx import catalog
 from nfszbx.catalog import Metric
+from nfszbx.counters import MAX_REMEMBERED
 from nfszbx.samples import Sample, Samples
 from nfszbx.traffic import OTHER
 
@@ -25,6 +27,8 @@ _OF_TOTALS = {
     catalog.TRANSMIT_BYTES: catalog.CLIENT_TRANSMIT_BYTES,
 }
 
+MAX_FLOWED = 200_000
+"""What is kept by client between two reports; beyond that, rows off the roster are ``other``."""
 LEAST_LAST_SECONDS = 2.0
 """The end of counting is known to 0.2 s: a shorter last report would have wrong rates."""
 
@@ -75,6 +79,8 @@ class Cadence:
         """
         self._complete &= samples.complete
         self._flowed.update(samples.client_bytes)
+        if len(self._flowed) > MAX_FLOWED:
+            self._flowed = self._fold()
         if samples.seconds is None:
             return None
         self._elapsed_seconds += samples.seconds
@@ -93,11 +99,10 @@ class Cadence:
                 by_row[row] += count
         active = [row for row, _ in by_row.most_common()]
         self._roster.update(active, samples.unix_seconds)
-        shown: Counter[tuple[Metric, Row]] = Counter()
-        for (metric, row), count in self._flowed.items():
-            is_shown = row in self._roster.seen_unix_seconds
-            shown[metric, row if is_shown else (*row[:-1], OTHER)] += count
-        self._totals.update(shown)
+        shown = self._fold()
+        for key, count in shown.items():  # the one longest idle first
+            self._totals[key] = self._totals.pop(key, 0) + count
+        self._forget()
         return Samples(
             samples.unix_seconds,
             self._complete,
@@ -105,6 +110,23 @@ class Cadence:
             self._elapsed_seconds,
             timed=True,
         )
+
+    def _fold(self) -> Counter[tuple[Metric, Row]]:
+        """What has flowed, by the rows on the roster and ``other``."""
+        shown: Counter[tuple[Metric, Row]] = Counter()
+        for (metric, row), count in self._flowed.items():
+            is_shown = row in self._roster.seen_unix_seconds
+            shown[metric, row if is_shown else (*row[:-1], OTHER)] += count
+        return shown
+
+    def _forget(self) -> None:
+        """Of rows that have left the roster, the first that did so, when there are too many."""
+        shown = self._roster.seen_unix_seconds
+        if len(self._totals) > MAX_REMEMBERED + len(_RATES) * self._roster.max_rows:
+            hidden = (key for key in self._totals if key[1] not in shown and key[1][-1] != OTHER)
+            excess = len(self._totals) - MAX_REMEMBERED - len(_RATES) * len(shown)
+            for key in list(islice(hidden, excess)):
+                del self._totals[key]
 
     def _make_samples(
         self, samples: Samples, shown: Mapping[tuple[Metric, Row], int]

@@ -27,14 +27,13 @@ CREATE TABLE IF NOT EXISTS counters (
   PRIMARY KEY (service, transport, direction, client)
 ) WITHOUT ROWID;
 """
-# The totals come first, then what has changed last.
 _READ = """\
 SELECT service, transport, direction, client, bytes FROM counters
-ORDER BY client = '' DESC, changed_unix_seconds DESC LIMIT ?
+ORDER BY changed_unix_seconds
 """
 _FORGET = """\
 DELETE FROM counters WHERE client <> '' AND changed_unix_seconds < (
-  SELECT changed_unix_seconds FROM counters WHERE client <> ''
+  SELECT changed_unix_seconds FROM counters
   ORDER BY changed_unix_seconds DESC LIMIT 1 OFFSET ?
 )
 """
@@ -61,7 +60,9 @@ class CounterStore:
         self._path = path
         self._boot_id = boot_id
         self._kept: dict[_Key, float] = {}
-        """What the file has, of what has changed in this run."""
+        """What the file has, of what was delivered last."""
+        self._rows = 0
+        """How many the file has at most."""
         self._is_begun = False
         """The file is of this boot, and of this run or one that it continues."""
         self._connection: sqlite3.Connection | None = None
@@ -70,6 +71,7 @@ class CounterStore:
         try:
             self._connection = self._open()
             self.saved = self._read(self._connection)
+            self._rows = len(self.saved.rows) if self.saved else 0
             self._is_begun = self.saved is not None
         except sqlite3.OperationalError:  # full, not permitted: the first delivery tells
             self.close()
@@ -84,7 +86,13 @@ class CounterStore:
     def deliver(self, samples: Samples) -> None:
         """Write down the counters that have changed. Raises :class:`SinkRefusedError`."""
         now = samples.unix_seconds
-        changed = {key: n for key, n in _list_counters(samples) if self._kept.get(key) != n}
+        counters = dict(_list_counters(samples))
+        rows = self._rows + len(counters.keys() - self._kept.keys())
+        is_long = rows > len(counters) + MAX_REMEMBERED
+        fewer_rows = len(counters) + MAX_REMEMBERED // 2
+        # Before the oldest are forgotten, all that are shown are made new.
+        kept = {} if is_long else self._kept
+        changed = [(*key, n, now) for key, n in counters.items() if kept.get(key) != n]
         try:
             if self._connection is None:
                 self._connection = self._open()
@@ -93,18 +101,16 @@ class CounterStore:
                     transaction.execute("DELETE FROM boot")
                     transaction.execute("DELETE FROM counters")
                     transaction.execute("INSERT INTO boot VALUES (?)", (self._boot_id,))
-                transaction.executemany(_SAVE, [(*key, n, now) for key, n in changed.items()])
-                is_long = len(self._kept) > 2 * MAX_REMEMBERED
+                transaction.executemany(_SAVE, changed)
                 if is_long:
-                    transaction.execute(_FORGET, (MAX_REMEMBERED,))
+                    transaction.execute(_FORGET, (fewer_rows,))
         except sqlite3.Error as error:
             raise SinkRefusedError(
                 f"counters are not kept: {self._path} cannot be written: {error}"
             ) from None
         self._is_begun = True
-        if is_long:
-            self._kept.clear()
-        self._kept.update(changed)
+        self._kept = counters
+        self._rows = fewer_rows if is_long else rows
 
     def close(self) -> None:
         """The last call."""
@@ -133,8 +139,7 @@ class CounterStore:
             return None
         totals: dict[Slot, int] = {}
         rows: dict[tuple[Slot, str], int] = {}
-        found = connection.execute(_READ, (MAX_REMEMBERED,)).fetchall()
-        for service, transport, direction, client, count in reversed(found):
+        for service, transport, direction, client, count in connection.execute(_READ):
             try:
                 slot = Slot(Service(service), Direction(direction), Transport(transport))
             except ValueError as error:

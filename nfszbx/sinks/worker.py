@@ -13,7 +13,10 @@ from nfszbx.sinks.states import TRANSITIONS, SinkEvent, SinkState
 QUEUE_INTERVALS = 360
 """An hour of ten-second intervals; the oldest is dropped when one more comes."""
 QUEUE_SAMPLES = 200_000
-"""The other bound, on memory: some 50 MB. With 500 clients it is reached after 100 intervals."""
+"""The other bound, on memory: some 50 MB. With 500 clients it is reached after 100 intervals.
+
+The bytes of clients without a row, which an interval also has, count as samples.
+"""
 FIRST_BACK_OFF_SECONDS = 1.0
 MAX_BACK_OFF_SECONDS = 30.0
 
@@ -22,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 def find_queue_bound(samples: Samples) -> int:
     """How many intervals like this one may wait."""
-    return min(QUEUE_INTERVALS, 1 + QUEUE_SAMPLES // (len(samples.samples) or 1))
+    size = len(samples.samples) + len(samples.client_bytes)
+    return min(QUEUE_INTERVALS, 1 + QUEUE_SAMPLES // (size or 1))
 
 
 class SinkWorker:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nfszbx import cadence as cadence_module
 from nfszbx import catalog
 from nfszbx.cadence import Cadence, Roster, Row
 from nfszbx.catalog import Metric
@@ -128,6 +129,35 @@ def test_idle_client_makes_room_in_the_end() -> None:
         assert set(values(report, catalog.CLIENT_RECEIVE_BYTES)) == {"a", OTHER}
     report = cadence.advance(source.interval({"b": 7}))
     assert values(report, catalog.CLIENT_RECEIVE_BYTES) == {"b": 7, OTHER: 2}
+
+
+def test_what_waits_for_a_report_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost: whoever is not on the roster is other a little earlier."""
+    monkeypatch.setattr(cadence_module, "MAX_FLOWED", 6)
+    source, cadence = Source(), make_cadence(1000, max_rows=1)
+    for _ in range(99):
+        assert cadence.advance(source.interval({})) is None
+    assert values(cadence.advance(source.interval({"a": 5})), catalog.CLIENT_RECEIVE_BYTES)["a"]
+    for number in range(99):
+        cadence.advance(source.interval({f"client {number}": 10, "a": 1}))
+        assert len(cadence._flowed) <= 6  # noqa: SLF001  the size is nobody else's business
+    report = cadence.advance(source.interval({"z": 7}))
+    assert values(report, catalog.CLIENT_RECEIVE_BYTES) == {"a": 5 + 99, OTHER: 99 * 10 + 7}
+
+
+def test_counters_of_rows_that_have_left_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to leave are forgotten first; those on the roster, and other, never."""
+    monkeypatch.setattr(cadence_module, "MAX_REMEMBERED", 8)
+    source, cadence = Source(), make_cadence(10, max_rows=1, max_idle_seconds=5)
+    for number in range(100):
+        report = cadence.advance(source.interval({f"client {number}": 9, OTHER: 1}))
+        expected = {f"client {number}": 9, OTHER: number + 1}
+        assert values(report, catalog.CLIENT_RECEIVE_BYTES) == expected
+        assert len(cadence._totals) <= 8 + 2 + 2  # noqa: SLF001  as above
+    report = cadence.advance(source.interval({"client 98": 9}))
+    assert values(report, catalog.CLIENT_RECEIVE_BYTES)["client 98"] == 18
+    report = cadence.advance(source.interval({"client 1": 9}))
+    assert values(report, catalog.CLIENT_RECEIVE_BYTES)["client 1"] == 9
 
 
 @given(

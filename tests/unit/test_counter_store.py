@@ -150,7 +150,38 @@ def test_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert saved is not None
     assert saved.totals == {RECEIVE: 999, TRANSMIT_UDP: 7}
     assert (RECEIVE, "client 999") in saved.rows
-    assert len(saved.rows) < 10
+    assert len(saved.rows) < 40
+
+
+def test_file_is_bounded_over_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them has many clients."""
+    monkeypatch.setattr(counter_store, "MAX_REMEMBERED", 10)
+    for number in range(100):
+        store = CounterStore(tmp_path / FILE, BOOT)
+        rows = {(RECEIVE, f"client {number} {part}"): 1 for part in range(3)}
+        store.deliver(make_samples({RECEIVE: number}, rows, float(number)))
+        store.close()
+    saved = read(tmp_path)
+    assert saved is not None
+    assert len(saved.rows) < 20
+    assert saved.totals == {RECEIVE: 99}
+
+
+def test_rows_that_are_shown_are_never_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are, and however long they have been idle."""
+    monkeypatch.setattr(counter_store, "MAX_REMEMBERED", 10)
+    store = CounterStore(tmp_path / FILE, BOOT)
+    idle = {(RECEIVE, f"idle {number}"): 7 for number in range(50)}
+    for number in range(100):
+        rows = {(RECEIVE, f"client {number}"): number}
+        store.deliver(make_samples({RECEIVE: number}, idle | rows, float(number)))
+    store.close()
+    saved = read(tmp_path)
+    assert saved is not None
+    assert idle.items() <= saved.rows.items()
+    assert len(saved.rows) <= 50 + 1 + 10
 
 
 def test_boot_id_is_the_kernel_s() -> None:

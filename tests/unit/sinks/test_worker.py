@@ -78,12 +78,21 @@ def test_slow_sink_does_not_delay_the_caller_and_the_oldest_are_dropped(
     assert sink.taken[-3:] == [7, 8, 9]
 
 
-def test_large_intervals_are_bounded_by_their_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows", [5, 2, 0])
+def test_large_intervals_are_bounded_by_their_samples(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """And by what they hold of clients without a row."""
     monkeypatch.setattr(worker_module, "QUEUE_SAMPLES", 10)
     sink = FakeSink()
     sink.gate.clear()
     worker = SinkWorker(sink)
-    large = Samples(0.0, complete=True, samples=(Sample(catalog.CHILD_UP, (), 1),) * 5)
+    large = Samples(
+        0.0,
+        complete=True,
+        samples=(Sample(catalog.CHILD_UP, (), 1),) * rows,
+        client_bytes={(catalog.CLIENT_RECEIVE_BYTES, (str(n),)): 1 for n in range(5 - rows)},
+    )
     for _ in range(10):
         worker.put(large)
     assert worker.health().queue_length == 3
