@@ -5,6 +5,7 @@ Names follow the Prometheus guidelines: base units in the name, ``_total`` for w
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 NAMESPACE = "nfszbx_"
 
@@ -30,9 +31,9 @@ class Unit(StrEnum):
     UNIX_TIME = "unixtime"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metric:
-    """One metric; its samples have a value for each combination of labels."""
+    """One metric; its samples have a value for each combination of labels. Equal to itself only."""
 
     name: str
     kind: Kind
@@ -42,7 +43,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     unit: Unit = Unit.NONE
 
-    @property
+    @cached_property
     def field(self) -> str:
         """The name inside a document, where the place already says whose metric it is."""
         return self.name.removeprefix(NAMESPACE).removeprefix("client_")

@@ -3,11 +3,14 @@
 Built from the catalogue's labels alone: a new metric finds its place by itself.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from nfszbx.catalog import CLIENT_LABELS, FLOW_LABELS
 from nfszbx.samples import Sample, Samples
-from nfszbx.traffic import Flow, Service, Transport
+from nfszbx.traffic import FLOWS
+
+_FLOW_NAMES: Mapping[tuple[str, ...], str] = {flow: flow.name for flow in FLOWS}
 
 
 def make_document(samples: Samples) -> dict[str, Any]:
@@ -18,14 +21,18 @@ def make_document(samples: Samples) -> dict[str, Any]:
     for sample in samples.samples:
         field = sample.metric.field
         if sample.metric.labels == FLOW_LABELS:
-            services.setdefault(_name_flow(*sample.labels), {})[field] = _number(sample)
+            services.setdefault(_FLOW_NAMES[sample.labels], {})[field] = _number(sample)
         elif sample.metric.labels == CLIENT_LABELS:
             service, transport, client = sample.labels
-            empty = {
-                "id": f"{_name_flow(service, transport)} {client}",
-                **dict(zip(sample.metric.labels, sample.labels, strict=True)),
-            }
-            clients.setdefault(sample.labels, empty)[field] = _number(sample)
+            row = clients.get(sample.labels)
+            if row is None:
+                row = clients[sample.labels] = {
+                    "id": f"{_FLOW_NAMES[service, transport]} {client}",
+                    "service": service,
+                    "transport": transport,
+                    "client": client,
+                }
+            row[field] = _number(sample)
         elif sample.metric.labels:
             _place(health.setdefault(field, {}), sample)
         else:
@@ -37,10 +44,6 @@ def make_document(samples: Samples) -> dict[str, Any]:
         "clients": list(clients.values()),
         "health": health,
     }
-
-
-def _name_flow(service: str, transport: str) -> str:
-    return Flow(Service(service), Transport(transport)).name
 
 
 def _place(table: dict[str, Any], sample: Sample) -> None:

@@ -57,6 +57,8 @@ class DumpReader:
         """When the child began whose lines come now."""
         self._spoiled = ""
         self._maps: dict[str, Mapping[str, object]] = {}
+        self._names: dict[str, dict[str, tuple[Slot, str]]] = {}
+        """By map and key, those of the last dump: the next one has them, too."""
 
     def read_line(self, line: str) -> Dump | LostEvents | None:
         """What the line completes: a dump, a report of losses, or nothing yet.
@@ -102,7 +104,7 @@ class DumpReader:
             self.begin_ns,
             int(match[2]),
             {_slot(key): _count(value) for key, value in maps.get(_MAPS[0], {}).items()},
-            self._read_clients(maps.get(_MAPS[1], {})),
+            self._read_clients(_MAPS[1], maps.get(_MAPS[1], {})),
             is_last=match[1] == "last",
             closed_bytes=self._read_closed(maps.get(_MAPS[2], {})),
         )
@@ -119,25 +121,32 @@ class DumpReader:
                 self._maps.clear()
             self._maps[name] = content
 
-    def _read_clients(self, content: Mapping[str, object]) -> dict[tuple[Slot, str], int]:
+    def _read_clients(
+        self, name: str, content: Mapping[str, object]
+    ) -> dict[tuple[Slot, str], int]:
+        names: dict[str, tuple[Slot, str]] = {}
+        known, self._names[name] = self._names.get(name, {}), names
         clients: dict[tuple[Slot, str], int] = {}
         for key, value in content.items():
-            match = _KEY.fullmatch(key)
-            if match is None:
-                raise DumpError(f"not the key of a client: {key!r:.100}")
-            # Two 64-bit halves that were read from memory in the machine's order.
-            halves = (int(half) % _LIMIT for half in match.group(2, 3))
-            address = b"".join(half.to_bytes(8, self._byte_order) for half in halves)
-            client = (_slot(match[1]), name_client(address))
+            client = names[key] = known.get(key) or self._read_client(key)
             # Two keys for one address are possible only for ::ffff:0:0/96 as seen by other scripts.
             clients[client] = clients.get(client, 0) + _count(value)
         return clients
 
     def _read_closed(self, content: Mapping[str, object]) -> dict[tuple[Slot, str], int] | None:
         try:
-            return self._read_clients(content)
+            return self._read_clients(_MAPS[2], content)
         except DumpError:
             return None
+
+    def _read_client(self, key: str) -> tuple[Slot, str]:
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise DumpError(f"not the key of a client: {key!r:.100}")
+        # Two 64-bit halves that were read from memory in the machine's order.
+        halves = (int(half) % _LIMIT for half in match.group(2, 3))
+        address = b"".join(half.to_bytes(8, self._byte_order) for half in halves)
+        return _slot(match[1]), name_client(address)
 
 
 def _slot(text: str) -> Slot:
@@ -151,7 +160,7 @@ def _count(value: object) -> int:
     """A count of bytes. bpftrace 0.24 and later prints integers above 2^53 as strings."""
     if isinstance(value, str) and re.fullmatch("[0-9]{1,20}", value):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LIMIT:
+    if type(value) is not int or not 0 <= value < _LIMIT:  # a bool is no count
         raise DumpError(f"not a count of bytes: {value!r:.100}")
     return value
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nfszbx import __version__, catalog
 from nfszbx.catalog import Metric
 from nfszbx.counters import Bytes, Delta
 from nfszbx.health import Health
-from nfszbx.traffic import Direction, Slot
+from nfszbx.traffic import SLOTS, Direction, Slot
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 
@@ -19,10 +20,10 @@ _ROWS = {
     Direction.RECEIVE: (catalog.CLIENT_RECEIVE_BYTES, catalog.CLIENT_RECEIVE_RATE),
     Direction.TRANSMIT: (catalog.CLIENT_TRANSMIT_BYTES, catalog.CLIENT_TRANSMIT_RATE),
 }
+_NOTHING = Bytes(0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One value of one metric; ``labels`` in the order of the metric's label names."""
 
     metric: Metric
@@ -63,11 +64,12 @@ def make_samples(
         samples += _traffic_samples(delta, health.plan.measured_slots, timed=timed)
     complete = measured and delta is not None and delta.complete
     seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if measured and delta else None
-    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {
-        (_ROWS[slot.direction][0], (*slot.flow, client)): count
-        for (slot, client), count in (delta.clients if measured and delta else {}).items()
-        if slot in health.plan.measured_slots
-    }
+    names = {slot: (_ROWS[slot.direction][0], slot.flow) for slot in health.plan.measured_slots}
+    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {}
+    for (slot, client), count in (delta.clients if measured and delta else {}).items():
+        if name := names.get(slot):
+            metric, flow = name
+            client_bytes[metric, (*flow, client)] = count
     return Samples(unix_seconds, complete, tuple(samples), seconds, timed, client_bytes)
 
 
@@ -75,24 +77,25 @@ def _traffic_samples(delta: Delta, slots: Set[Slot], *, timed: bool) -> Iterator
     seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if timed else None
     for slot, count in delta.totals.items():
         if slot in slots:
-            yield from _pair(_TOTALS[slot.direction], slot.flow, count, seconds)
+            counter, rate = _TOTALS[slot.direction]
+            yield Sample(counter, slot.flow, count.total)
+            if seconds is not None:
+                yield Sample(rate, slot.flow, count.interval / seconds)
+    shown: dict[Slot, set[str]] = {slot: set() for slot in SLOTS}
+    for slot, client in delta.rows:
+        shown[slot].add(client)
     # Both directions of every client that has a row, also where only one has seen traffic.
-    clients = sorted({(slot.flow, client) for slot, client in delta.rows})
-    for flow, client in clients:
-        for direction in Direction:
-            slot = Slot(flow.service, direction, flow.transport)
-            if slot in slots:
-                count = delta.rows.get((slot, client), Bytes(0, 0))
-                yield from _pair(_ROWS[direction], (*flow, client), count, seconds)
-
-
-def _pair(
-    metrics: tuple[Metric, Metric], labels: tuple[str, ...], count: Bytes, seconds: float | None
-) -> Iterator[Sample]:
-    counter, rate = metrics
-    yield Sample(counter, labels, count.total)
-    if seconds is not None:
-        yield Sample(rate, labels, count.interval / seconds)
+    for flow in sorted({slot.flow for slot in slots}):
+        both = [Slot(flow.service, direction, flow.transport) for direction in Direction]
+        for client in sorted(set().union(*(shown[slot] for slot in both))):
+            labels = (*flow, client)
+            for slot in both:
+                if slot in slots:
+                    counter, rate = _ROWS[slot.direction]
+                    count = delta.rows.get((slot, client), _NOTHING)
+                    yield Sample(counter, labels, count.total)
+                    if seconds is not None:
+                        yield Sample(rate, labels, count.interval / seconds)
 
 
 def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
