@@ -6,7 +6,7 @@ service and direction, a total and rows: one for each client that :mod:`nfszbx.r
 """
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, TypeVar
@@ -64,6 +64,10 @@ class _Child:
     end_ns: int
     total_bytes: Mapping[Slot, int] = field(default_factory=dict)
     client_bytes: Mapping[tuple[Slot, str], int] = field(default_factory=dict)
+    interval_bytes: Mapping[tuple[Slot, str], int] = field(default_factory=dict)
+    """What that dump has added, of the clients to which it has added any."""
+    covered_bytes: Counter[Slot] = field(default_factory=Counter)
+    """Of all clients."""
     overflow_bytes: Mapping[Slot, int] = field(default_factory=dict)
     """What flowed beside the clients' map because it was full."""
 
@@ -123,15 +127,16 @@ class Counters:
             slot: count - base.overflow_bytes.get(slot, 0)
             for slot, count in child.overflow_bytes.items()
         }
-        clients = _subtract(child.client_bytes, base.client_bytes)
-        self._choose_rows(clients, {client for _, client in child.client_bytes}, child.end_ns)
+        clients = child.interval_bytes
+        self._choose_rows(clients, child.end_ns, is_new_child=base.end_ns == base.begin_ns)
 
-        totals = Counter(overflow)
+        totals = Counter(overflow) + _sum_slots(clients)
         unnamed = {(slot, OTHER): count for slot, count in overflow.items()}
-        rows = Counter(unnamed)
-        for (slot, client), count in clients.items():
-            totals[slot] += count
-            rows[slot, client if client in self._rows.clients else OTHER] += count
+        rows = dict(unnamed)
+        shown = self._rows.clients
+        for key, count in clients.items():
+            row = key if key[1] in shown else (key[0], OTHER)
+            rows[row] = rows.get(row, 0) + count
         self._totals.update(totals)
         for key, count in rows.items():
             self._row_totals[key] = self._row_totals.get(key, 0) + count
@@ -141,20 +146,20 @@ class Counters:
             complete=complete,
             gap_ns=gap_ns,
             totals={slot: Bytes(totals[slot], self._totals[slot]) for slot in SLOTS},
-            rows={key: Bytes(rows[key], total) for key, total in self._row_totals.items()},
-            clients=clients | {key: count for key, count in unnamed.items() if count},
+            rows={key: Bytes(rows.get(key, 0), total) for key, total in self._row_totals.items()},
+            clients={**clients, **{key: count for key, count in unnamed.items() if count}},
             map_entries=len(child.client_bytes),
         )
 
     def _choose_rows(
-        self, clients: Mapping[tuple[Slot, str], int], held: Set[str], end_ns: int
+        self, clients: Mapping[tuple[Slot, str], int], end_ns: int, *, is_new_child: bool
     ) -> None:
         """A client that loses its row and gets it back later counts on."""
-        by_client: Counter[str] = Counter()
+        by_client: dict[str, int] = {}
         for (_, client), count in clients.items():
-            by_client[client] += count
+            by_client[client] = by_client.get(client, 0) + count
         before = self._rows.clients
-        self._rows.update(by_client, held, end_ns)
+        self._rows.update(by_client, end_ns, is_new_map=is_new_child)
         for client in sorted(before - self._rows.clients):
             _move(client, self._row_totals, self._hidden)
         for client in sorted(self._rows.clients - before):
@@ -175,13 +180,11 @@ def _move(
 _Key = TypeVar("_Key")
 
 
-def _subtract(later: Mapping[_Key, int], earlier: Mapping[_Key, int]) -> dict[_Key, int]:
-    """The differences; those that are zero are left out."""
-    return {
-        key: count - before
-        for key, count in later.items()
-        if count != (before := earlier.get(key, 0))
-    }
+def _sum_slots(clients: Mapping[tuple[Slot, str], int]) -> Counter[Slot]:
+    sums = dict.fromkeys(SLOTS, 0)
+    for (slot, _), count in clients.items():
+        sums[slot] += count
+    return Counter(sums)
 
 
 def _follow(base: _Child, dump: Dump) -> _Child:
@@ -192,13 +195,11 @@ def _follow(base: _Child, dump: Dump) -> _Child:
     """
     if dump.end_ns < base.end_ns:
         raise DumpError("a dump older than the one before")
-    _require_growth(base.total_bytes, dump.total_bytes, "total")
-    _require_growth(base.client_bytes, dump.client_bytes, "client")
+    _grow(base.total_bytes, dump.total_bytes, "total")
+    interval_bytes = _grow(base.client_bytes, dump.client_bytes, "client")
     if any(dump.total_bytes.values()) and not dump.client_bytes:
         raise DumpError("incomplete dump: totals without clients")
-    covered: Counter[Slot] = Counter()
-    for (slot, _), count in dump.client_bytes.items():
-        covered[slot] += count
+    covered = base.covered_bytes + _sum_slots(interval_bytes)
     # The totals were read before the clients and so may lag behind them, never the reverse.
     overflow = {
         slot: max(base.overflow_bytes.get(slot, 0), total - covered[slot])
@@ -209,12 +210,23 @@ def _follow(base: _Child, dump: Dump) -> _Child:
         dump.end_ns,
         dump.total_bytes,
         dump.client_bytes,
+        interval_bytes,
+        covered,
         overflow,
     )
 
 
-def _require_growth(earlier: Mapping[_Key, int], later: Mapping[_Key, int], what: str) -> None:
-    for key, count in earlier.items():
-        if later.get(key, -1) < count:
-            found = later.get(key, "nothing")
-            raise DumpError(f"incomplete dump: {what} {key} had {count} bytes and now has {found}")
+def _grow(earlier: Mapping[_Key, int], later: Mapping[_Key, int], what: str) -> dict[_Key, int]:
+    """What has been added to each; what has not grown is left out."""
+    growth = {
+        key: count - before
+        for key, count in later.items()
+        if count != (before := earlier.get(key, 0))
+    }
+    if not earlier.keys() <= later.keys() or min(growth.values(), default=0) < 0:
+        key = next(key for key, count in earlier.items() if later.get(key, -1) < count)
+        found = later.get(key, "nothing")
+        raise DumpError(
+            f"incomplete dump: {what} {key} had {earlier[key]} bytes and now has {found}"
+        )
+    return growth

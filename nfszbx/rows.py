@@ -4,7 +4,7 @@ A client without traffic for a time to live has none, even where there is room: 
 would otherwise keep every client that ever came.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 DECAY = 0.9
 """What an interval's traffic still weighs one interval later; a half after about seven."""
@@ -28,23 +28,21 @@ class Rows:
         """When each was last active, of those with a weight."""
         self.clients: frozenset[str] = frozenset()
 
-    def update(self, interval_bytes: Mapping[str, int], held: Set[str], end_ns: int) -> None:
+    def update(self, interval_bytes: Mapping[str, int], end_ns: int, *, is_new_map: bool) -> None:
         """Choose anew after an interval that ended then, on the clock of the dumps.
 
-        ``interval_bytes`` are those of the clients that moved any, ``held`` the clients in the
-        kernel's map: of all others only those with a row stay known.
+        ``interval_bytes`` are those of the clients that moved any. With ``is_new_map`` they are all
+        that the kernel's map holds: of all others only those with a row stay known, so that there
+        are never more of them than the map and the rows have places.
         """
         known = self._active_ns
-        for client in interval_bytes:
-            known[client] = end_ns
+        if is_new_map:
+            known = {client: ns for client, ns in known.items() if client in self.clients}
         oldest_ns = end_ns - self._idle_ns
-        for client in [
-            client
-            for client, active_ns in known.items()
-            if active_ns < oldest_ns or (client not in held and client not in self.clients)
-        ]:
-            del known[client]
+        known.update(dict.fromkeys(interval_bytes, end_ns))
+        known = {client: ns for client, ns in known.items() if ns >= oldest_ns}
         weights = self._weights
+        self._active_ns = known
         self._weights = {
             client: weights.get(client, 0.0) * DECAY + interval_bytes.get(client, 0)
             for client in known

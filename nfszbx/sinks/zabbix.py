@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ class ZabbixDocuments:
 
     def make_entries(self, samples: Samples) -> list[Entry]:
         """The totals, and the clients when it is time for them."""
-        document = make_document(samples)
+        others = tuple(s for s in samples.samples if s.metric.labels != catalog.CLIENT_LABELS)
+        document = make_document(replace(samples, samples=others))
         del document["clients"]
         entries = [_make_entry(TOTALS_KEY, samples, document)]
         report = self._cadence.advance(samples)
