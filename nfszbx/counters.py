@@ -88,7 +88,7 @@ class Counters:
         self, max_clients: int, client_idle_seconds: float, saved: SavedCounters | None = None
     ) -> None:
         """``saved`` if an earlier run is to be continued: what came in between was missed."""
-        self._rows = Rows(max_clients, client_idle_seconds)
+        self.rows = Rows(max_clients, client_idle_seconds)
         self._child: _Child | None = None
         self._continues = saved is not None
         saved = saved or SavedCounters()
@@ -97,7 +97,6 @@ class Counters:
         """Of what is shown."""
         self._hidden: dict[tuple[Slot, str], int] = {}
         """Of clients that have lost their rows, the first to lose it first."""
-        self._max_hidden = MAX_REMEMBERED + _ROWS_PER_CLIENT * max_clients
         for key, count in saved.rows.items():
             (self._row_totals if key[1] == OTHER else self._hidden)[key] = count
 
@@ -133,7 +132,7 @@ class Counters:
         totals = Counter(overflow) + _sum_slots(clients)
         unnamed = {(slot, OTHER): count for slot, count in overflow.items()}
         rows = dict(unnamed)
-        shown = self._rows.clients
+        shown = self.rows.clients
         for key, count in clients.items():
             row = key if key[1] in shown else (key[0], OTHER)
             rows[row] = rows.get(row, 0) + count
@@ -158,13 +157,13 @@ class Counters:
         by_client: dict[str, int] = {}
         for (_, client), count in clients.items():
             by_client[client] = by_client.get(client, 0) + count
-        before = self._rows.clients
-        self._rows.update(by_client, end_ns, is_new_map=is_new_child)
-        for client in sorted(before - self._rows.clients):
+        before = self.rows.clients
+        self.rows.update(by_client, end_ns, is_new_map=is_new_child)
+        for client in sorted(before - self.rows.clients):
             _move(client, self._row_totals, self._hidden)
-        for client in sorted(self._rows.clients - before):
+        for client in sorted(self.rows.clients - before):
             _move(client, self._hidden, self._row_totals)
-        excess = len(self._hidden) - self._max_hidden
+        excess = len(self._hidden) - MAX_REMEMBERED - _ROWS_PER_CLIENT * self.rows.max_clients
         for key in list(islice(self._hidden, max(0, excess))):
             del self._hidden[key]
 

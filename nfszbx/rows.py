@@ -21,7 +21,7 @@ class Rows:
 
     def __init__(self, max_clients: int, idle_seconds: float) -> None:
         """A client that has moved nothing for longer than ``idle_seconds`` loses its row."""
-        self._max_clients = max_clients
+        self.max_clients = max_clients
         self._idle_ns = round(idle_seconds * _NANOSECONDS_PER_SECOND)
         self._weights: dict[str, float] = {}
         self._active_ns: dict[str, int] = {}
@@ -47,10 +47,10 @@ class Rows:
             client: weights.get(client, 0.0) * DECAY + interval_bytes.get(client, 0)
             for client in known
         }
-        self.clients = frozenset(known if len(known) <= self._max_clients else self._rank())
+        self.clients = frozenset(known if len(known) <= self.max_clients else self._rank())
 
     def _rank(self) -> list[str]:
         """The first by traffic; among equals, those that have a row, then by address."""
         weights, shown = self._weights, self.clients
         ranked = sorted(weights, key=lambda c: (-weights[c], c not in shown, c))
-        return ranked[: self._max_clients]
+        return ranked[: self.max_clients]

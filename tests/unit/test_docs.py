@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from benchmarks import clients, soak
 from nfszbx import catalog
 from nfszbx.config import Config, ServiceConfig
 
@@ -50,6 +51,13 @@ def keys_of(model: type[BaseModel], above: str = "") -> set[str]:
 def test_configuration_page_has_every_key_and_no_other() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)) == keys_of(Config)
+
+
+def test_load_page_has_the_results_of_the_benchmarks() -> None:
+    """Run them and paste what they print."""
+    text = (ROOT / "docs" / "load.md").read_text(encoding="utf-8")
+    assert clients.make_table(clients.RESULTS) in text
+    assert soak.make_table(soak.RESULTS) in text
 
 
 def test_links_lead_somewhere() -> None:
