@@ -39,7 +39,7 @@ from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.traffic import Direction, Service, Slot
 from tests.kernel_model import KernelModel
 from tests.network import free_port
-from tests.soaking import open_pipeline, read_process_bytes
+from tests.soaking import WELL, open_pipeline, read_process_bytes
 
 RESULTS = Path(__file__).parent / "results" / "clients.json"
 CLIENTS = (10, 100, 1_000, 10_000, 100_000)
@@ -114,7 +114,7 @@ def make_health(plan: Plan, now: float) -> Health:
     """Of a run that is well."""
     return Health(
         plan,
-        child_up=True,
+        child=WELL,
         restarts={},
         intervals=1,
         incomplete_intervals=0,
@@ -124,6 +124,10 @@ def make_health(plan: Plan, now: float) -> Health:
         last_dump_unix_seconds=now,
         drift={},
         audits=0,
+        gaps=0,
+        gap_seconds=0.0,
+        recovered_bytes={},
+        state_kept=True,
         sinks=(),
     )
 

@@ -88,7 +88,9 @@ class Daemon:
         self._watch = TransportWatch(config, facts)
         self._interval_seconds = config.interval_seconds
         saved = counters.saved if counters else None
-        self._pipeline = Pipeline(plan, config.max_clients, EndReason, saved)
+        self._pipeline = Pipeline(
+            plan, config.max_clients, config.client_idle_seconds, EndReason, saved
+        )
         self._supervisor = Supervisor(
             lambda: ChildProcess(self._program, self._script),
             config.interval_seconds,

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from nfszbx.accounts import Accounts
-from nfszbx.config import CLIENT_IDLE_SECONDS
 from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
@@ -35,9 +34,9 @@ class Pipeline:
         self,
         plan: Plan,
         max_clients: int,
+        client_idle_seconds: float,
         end_reasons: Iterable[str],
         saved: SavedCounters | None = None,
-        client_idle_seconds: float = CLIENT_IDLE_SECONDS,
     ) -> None:
         """``end_reasons`` are the reasons for restarts, each a counter from the beginning.
 

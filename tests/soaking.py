@@ -18,9 +18,11 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import NamedTuple, Self
 
+from nfszbx.child.states import ChildState
 from nfszbx.config import CLIENT_IDLE_SECONDS, Config, PrometheusConfig, ZabbixConfig
 from nfszbx.counter_store import CounterStore
 from nfszbx.counters import Delta
+from nfszbx.health import ChildHealth
 from nfszbx.kernel.facts import facts_from_json
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import make_plan
@@ -36,6 +38,7 @@ from tests.network import free_port
 FACTS = Path(__file__).parent / "fixtures" / "facts" / "no-kprobes-6.18.json"
 SLOTS = tuple(Slot(Service.NFSD, direction) for direction in Direction)
 BEGIN_UNIX_SECONDS = 1_800_000_000
+WELL = ChildHealth(is_up=True, state=ChildState.DELIVERING, is_crash_loop=False)
 CONSUMER = "zabbix 192.0.2.1:10051"
 
 
@@ -55,7 +58,7 @@ def open_pipeline(
     """Of a recorded machine; its map may be smaller than can be configured."""
     plan = make_plan(facts_from_json(FACTS.read_text(encoding="utf-8"), "fixture"), Config())
     plan = dataclasses.replace(plan, map_max_entries=map_max_entries)
-    return Pipeline(plan, max_clients, ("exited",), None, client_idle_seconds)
+    return Pipeline(plan, max_clients, client_idle_seconds, ("exited",))
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ class Soak:
         self._check_clients(number, delta, flowed)
         self._check_bytes(delta, flowed)
         if (number + 1) % self.shape.show_every == 0:
-            samples = self.pipeline.make_samples(self._unix_seconds, measured=True, child_up=True)
+            samples = self.pipeline.make_samples(self._unix_seconds, measured=True, child=WELL)
             self._show(samples, flowed, is_down=number in self.shape.down)
 
     def _let_flow(self, number: int) -> list[Flowed]:

@@ -16,7 +16,7 @@ from nfszbx import cadence, catalog, counter_store, counters
 from nfszbx.counters import MAX_REMEMBERED
 from nfszbx.traffic import Direction, Service, Slot
 from tests.kernel_model import KernelModel
-from tests.soaking import CONSUMER, SLOTS, Figures, Shape, Soak, open_pipeline
+from tests.soaking import CONSUMER, SLOTS, WELL, Figures, Shape, Soak, open_pipeline
 
 STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"
 pytestmark = pytest.mark.timeout(1200)  # they take two minutes on a machine that is not busy
@@ -112,7 +112,7 @@ def test_recorded_stream_for_days(version: str) -> None:
         for line in (pieces[0] + moved).splitlines():
             dumps += pipeline.take_line(line, 0.0)
     assert dumps == children * 4
-    samples = pipeline.make_samples(0.0, measured=True, child_up=True)
+    samples = pipeline.make_samples(0.0, measured=True, child=WELL)
     values = {(one.metric, one.labels): one.value for one in samples.samples}
     assert values[catalog.RECEIVE_BYTES, ("smbd", "tcp")] == children * 6_000
     assert values[catalog.TRANSMIT_BYTES, ("smbd", "tcp")] == children * 3_000_000

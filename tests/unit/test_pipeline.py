@@ -28,6 +28,8 @@ SMBD = ("smbd", "tcp")
 UP = ChildHealth(is_up=True, state=0, is_crash_loop=False)
 DOWN = ChildHealth(is_up=False, state=3, is_crash_loop=True)
 
+DAY_SECONDS = 86_400.0
+
 
 @pytest.fixture
 def plan() -> Plan:
@@ -37,7 +39,7 @@ def plan() -> Plan:
 
 @pytest.fixture
 def pipeline(plan: Plan) -> Pipeline:
-    return Pipeline(plan, 500, ("exited", "killed"))
+    return Pipeline(plan, 500, DAY_SECONDS, ("exited", "killed"))
 
 
 def play(pipeline: Pipeline, lines: list[str]) -> list[Samples]:
@@ -81,7 +83,7 @@ def test_every_measured_service_has_a_zero_before_its_first_byte(pipeline: Pipel
 def test_what_is_not_measured_has_no_value_rather_than_zero(plan: Plan) -> None:
     receive, transmit = plan.choices
     half = dataclasses.replace(plan, choices=(receive, dataclasses.replace(transmit, chosen=None)))
-    *_, last = play(Pipeline(half, 500, ()), LINES)
+    *_, last = play(Pipeline(half, 500, DAY_SECONDS, ()), LINES)
     assert values(last, catalog.RECEIVE_BYTES)
     assert not values(last, catalog.TRANSMIT_BYTES)
     assert not values(last, catalog.CLIENT_TRANSMIT_BYTES)
@@ -177,7 +179,8 @@ def test_counters_never_go_backwards_over_any_cut_of_the_stream(plan: Plan) -> N
     """A stream that stops anywhere, and a second child after it."""
     for cut in range(len(LINES)):
         torn = [*LINES[:cut], LINES[cut][: len(LINES[cut]) // 2], *later(LINES)]
-        totals = [values(s, catalog.RECEIVE_BYTES)[SMBD] for s in play(Pipeline(plan, 9, ()), torn)]
+        pipeline = Pipeline(plan, 9, DAY_SECONDS, ())
+        totals = [values(s, catalog.RECEIVE_BYTES)[SMBD] for s in play(pipeline, torn)]
         assert all(before <= after for before, after in pairwise(totals))
         assert totals[-1] in (6_000, 12_000)
 
@@ -261,7 +264,7 @@ def test_self_metrics(pipeline: Pipeline, plan: Plan) -> None:
 
 
 def test_map_that_is_nearly_full_is_told_once(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    pipeline = Pipeline(dataclasses.replace(plan, map_max_entries=6), 500, ())
+    pipeline = Pipeline(dataclasses.replace(plan, map_max_entries=6), 500, DAY_SECONDS, ())
     play(pipeline, LINES)
     assert caplog.text.count("nearly full (6 entries)") == 1
 
