@@ -20,6 +20,8 @@ MAX_FAILURES_AT_FIRST = 5
 """Starts that fail one after the other, before any child ever delivered a dump: it cannot work."""
 MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES_PER_ENTRY = 16 << 20, 256
 """Without a usable dump among them. An entry of a map takes at most 73 bytes of a dump."""
+MAX_OUTPUT_LINES = 10_000
+"""The same; a dump has four, and reports of losses."""
 _READ_TIMEOUT_SECONDS = 0.25  # how soon a request to stop is noticed
 
 
@@ -88,6 +90,8 @@ class Supervisor:
         """Any child, ever."""
         self._used_bytes = 0
         """Of the child's output, up to its last usable dump."""
+        self._unused_lines = 0
+        """Since then."""
         self._deadline = 0.0
         self._start_at = 0.0
 
@@ -118,6 +122,7 @@ class Supervisor:
         self._has_delivered = True
         self._deadline = now + self._silence_seconds
         self._used_bytes = self._process.read_bytes if self._process else 0
+        self._unused_lines = 0
         return LoopOver(self._loop.ends) if self._loop.note_dump(now) else None
 
     def poll(self) -> Iterator[Event]:
@@ -136,7 +141,7 @@ class Supervisor:
                 yield self._end(EndReason.NOT_STARTED, str(error))
                 return
             self._life.take(ChildEvent.STARTED)
-            self._used_bytes = 0
+            self._used_bytes = self._unused_lines = 0
             self._deadline = now + START_TIMEOUT_SECONDS + self._silence_seconds
         read_before = self._process.read_bytes
         yield from self._read(self._process)
@@ -148,7 +153,10 @@ class Supervisor:
             yield self._end(reason, _describe(self._process))
         elif self._is_flooding(self._process):
             count = self._process.read_bytes - self._used_bytes
-            yield self._end(EndReason.FLOODING, f"{count:,} bytes without a usable dump; killed")
+            detail = (
+                f"{count:,} bytes in {self._unused_lines:,} lines without a usable dump; killed"
+            )
+            yield self._end(EndReason.FLOODING, detail)
         elif overdue_seconds > (0 if is_quiet else self._silence_seconds):
             reason = EndReason.SILENT if self.delivers else EndReason.START_TIMEOUT
             yield self._end(reason, "no dump in time; killed")
@@ -173,10 +181,12 @@ class Supervisor:
             self._process = None
 
     def _is_flooding(self, process: ChildProcess) -> bool:
-        return process.read_bytes - self._used_bytes > self._max_output_bytes
+        unused_bytes = process.read_bytes - self._used_bytes
+        return unused_bytes > self._max_output_bytes or self._unused_lines > MAX_OUTPUT_LINES
 
     def _read(self, process: ChildProcess) -> Iterator[Event]:
         for text in process.read_lines(_READ_TIMEOUT_SECONDS):
+            self._unused_lines += 1
             yield Line(text)
         for text in process.read_stderr_lines():
             yield Notice(text)

@@ -31,7 +31,7 @@ from tests.processes import wait_until_gone
 INTERVAL_SECONDS = 1.0
 NOTICE_SECONDS = 3 * INTERVAL_SECONDS
 SLACK_SECONDS = 1.0
-MEMORY_BYTES = 200_000_000
+MEMORY_BYTES = 300_000_000
 
 
 def read_peak_bytes(pid: int) -> int:
@@ -127,9 +127,7 @@ def test_output_that_never_ends(
         f"in its place: {command}",
         metric='nfszbx_child_restarts_total{reason="flooding"}',
     )
-    # With short intervals a busy machine would find it silent before it has read so much.
-    flags = ["--interval-seconds", "3"]
-    with Drill(samba, tmp_path, fault, flags, unruly.environment) as drill:
+    with Drill(samba, tmp_path, fault, environment=unruly.environment) as drill:
         unruly.tell(how)
         drill.begin()
         drill.wait_for_metric()
@@ -137,8 +135,7 @@ def test_output_that_never_ends(
         drill.compare()
         peak_bytes = read_peak_bytes(drill.run.process.pid)
         assert peak_bytes < MEMORY_BYTES
-        memory = f"nfszbx took {peak_bytes / 1e6:.0f} MB of memory at most"
-        fault.note = f"`interval_seconds` was 3, {memory}"
+        fault.note = f"nfszbx took {peak_bytes / 1e6:.0f} MB of memory at most"
         assert drill.count_log("without a usable dump; killed") == 1
     assert_growing(drill.run.documents)
     record(f"bpftrace-{how}", fault)
@@ -194,6 +191,7 @@ def test_dump_of_50_mb(tmp_path: Path, record: Record, monkeypatch: pytest.Monke
         document = run.documents[-1]
         run.process.kill()  # it would read the next one to its end first
         run.process.wait()
+    assert int((tmp_path / "bpftrace.size").read_text()) > 50_000_000
     fault.during = read_metric(document, fault.metric)
     assert fault.during == LARGE_CLIENTS
     counted = document["services"]["smbd"]["receive_bytes_total"]
@@ -228,7 +226,8 @@ def test_dump_far_too_large(tmp_path: Path, record: Record) -> None:
     assert "bpftrace has failed 5 times without a single dump" in text
     assert "without a usable dump; killed" in text
     assert usage.ru_maxrss * 1024 < MEMORY_BYTES
-    fault.note = f"nfszbx took {usage.ru_maxrss * 1024 / 1e6:.0f} MB of memory at most"
+    memory = f"{usage.ru_maxrss * 1024 / 1e6:.0f} MB"
+    fault.note = f"neither nfszbx nor the program took more than {memory} of memory"
     record("bpftrace-too-large-dump", fault)
 
 

@@ -76,8 +76,10 @@ def write(text):
 
 
 def key(number):
-    low = int.from_bytes(b"\\0\\0\\xff\\xff" + (0x0A000000 + number).to_bytes(4, "big"), "little")
-    return '"3,0,%d": %d' % (low, {client_bytes})
+    high, low = (int.from_bytes(part, "little", signed=True) for part in (
+        bytes.fromhex("20010db8") + bytes([1, 2, 3, 4]), b"abcd" + number.to_bytes(4, "big")
+    ))
+    return '"3,%d,%d": %d' % (high, low, {client_bytes})
 
 
 write(mark("begin"))
@@ -85,6 +87,7 @@ clients = ", ".join(map(key, range({clients})))
 total = {clients} * {client_bytes}
 maps = '{{"type": "map", "data": {{"@total_bytes": {{"3": %d}}}}}}' % total + chr(10)
 maps += '{{"type": "map", "data": {{"@client_bytes": {{%s}}}}}}' % clients + chr(10)
+open(__file__ + ".size", "w").write(str(len(maps)))
 while True:
     write(maps + mark("end"))
     time.sleep({seconds})

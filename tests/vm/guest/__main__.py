@@ -1,12 +1,13 @@
 """Inside a machine: ``python3 -m tests.vm.guest prepare|count|SCENARIO ...``."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
 
 from tests.vm.guest import servers
 from tests.vm.guest.clients import make_clients
-from tests.vm.guest.counting import list_drifts, start_ways
+from tests.vm.guest.counting import describe_intervals, list_drifts, start_ways
 from tests.vm.guest.other_tools import start_other_tools
 from tests.vm.guest.scenarios import SCENARIOS
 
@@ -29,6 +30,8 @@ def main() -> None:
         case ["drifts", way]:
             audits, drifts = list_drifts(way)
             print(f"{audits} audits, drifts: {'; '.join(drifts) or 'none'}")
+        case ["intervals", way, seconds]:
+            print(json.dumps(describe_intervals(way, float(seconds))))
         case ["serve", *names]:
             for name in names:
                 SERVERS[name]()

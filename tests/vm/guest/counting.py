@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,41 @@ def wait_for_all() -> None:
     now = time.time()
     for way in started_ways():
         way.wait_for_document(now, START_TIMEOUT_SECONDS)
+
+
+def describe_intervals(name: str, seconds: float) -> dict[str, Any]:
+    """What an nfszbx has said in the last so many seconds of its intervals, in a few numbers."""
+    lines = Way(name).documents.read_text().splitlines()[:-1]
+    documents = [json.loads(line) for line in lines][-int(seconds / INTERVAL_SECONDS) :]
+    totals = [
+        [value for field, value in sorted(row.items()) if field.endswith("_total")]
+        for document in documents
+        for _, row in sorted(document["services"].items())
+    ]
+    services = len(documents[-1]["services"])
+    rates = [
+        value
+        for document in documents
+        for row in document["services"].values()
+        for field, value in row.items()
+        if field.endswith("_per_second")
+    ]
+    jumps = [after["time"] - before["time"] for before, after in pairwise(documents)]
+    return {
+        "intervals": len(documents),
+        "incomplete": sum(not document["complete"] for document in documents),
+        "falls": sum(
+            after < before
+            for old, new in zip(totals, totals[services:], strict=False)
+            for before, after in zip(old, new, strict=True)
+        ),
+        "rates": len(rates),
+        "least_rate": min(rates),
+        "largest_jump_seconds": max(jumps),
+        "least_jump_seconds": min(jumps),
+        "longest_seconds": max(d["health"]["interval_seconds"] for d in documents),
+        "restarts": sum(documents[-1]["health"]["child_restarts_total"].values()),
+    }
 
 
 def wait_for_flow(name: str) -> None:
