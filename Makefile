@@ -40,7 +40,7 @@ accuracy: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m benchmarks.accuracy
 
 faults: root test-packages tracefs $(VENV)/installed-dev
-	$(VENV)/bin/python -m pytest tests/live/test_faults.py \
+	$(VENV)/bin/python -m pytest tests/live/test_faults*.py \
 		--fault-results=benchmarks/results/faults $(ARGS)
 	$(VENV)/bin/python -m benchmarks.faults
 
