@@ -10,7 +10,7 @@ import typer
 
 from nfszbx import __version__
 from nfszbx.config import Config
-from nfszbx.daemon import STOP_SECONDS, Daemon, open_counters, open_sinks
+from nfszbx.daemon import Daemon
 from nfszbx.errors import ConfigurationError, KernelError, NfszbxError
 from nfszbx.kernel.facts import KernelFacts, facts_from_json, facts_to_json
 from nfszbx.kernel.read import read_facts
@@ -77,8 +77,7 @@ def run(
     ] = False,
 ) -> None:
     """Measure until stopped, and give every interval to the sinks."""
-    settings = _load(
-        config,
+    flags = (
         Flag("--sink", ("sinks",), tuple(sink) if sink else None),
         Flag("--interval-seconds", ("interval_seconds",), interval_seconds),
         Flag("--max-clients", ("max_clients",), max_clients),
@@ -88,6 +87,7 @@ def run(
         Flag("--zabbix-port", ("zabbix", "port"), zabbix_port),
         *make_zabbix_flags(zabbix_server, zabbix_host, zabbix_agent_config),
     )
+    settings = _load(config, *flags)
     start_logging(settings.log_level)
     state = StateDirectory(Path(settings.state_directory))
     if lock and not state.is_ours():
@@ -101,13 +101,11 @@ def run(
         raise KernelError(f"not everything can be measured: {left_out}", "run without --strict")
     log_omissions(plan)
     idle = find_idle_services(facts, plan)
-    if "zabbix" in settings.sinks:
-        state.require(STOP_SECONDS)
-    sinks = open_sinks(settings)
+    daemon = Daemon(settings, facts, plan, state, lambda: _load(config, *flags))
     if len(idle) == len(plan.services):
         ports = sorted({port for service in idle for port in service.ports})
         _log.info("no file server listens on port %s yet; watching", ", ".join(map(str, ports)))
-    Daemon(settings, facts, plan, sinks, open_counters(state)).run()
+    daemon.run()
 
 
 @app.command()

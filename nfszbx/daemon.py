@@ -1,8 +1,9 @@
 """Runs it all: the one place that wires child, pipeline, sinks, clock and signals together."""
 
 import logging
+import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable
 from types import FrameType
 
 from nfszbx.child.crash_loop import LoopNews
@@ -13,27 +14,27 @@ from nfszbx.child.supervisor import Ended, Event, Line, LoopOver, Supervisor
 from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
 from nfszbx.counter_store import CounterStore, read_boot_id
+from nfszbx.errors import NfszbxError
 from nfszbx.health import ChildHealth
 from nfszbx.kernel.facts import KernelFacts
+from nfszbx.log import change_level
 from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
+from nfszbx.reload import compare, keep
 from nfszbx.script import render_script
-from nfszbx.sinks.base import Worker
-from nfszbx.sinks.console import make_console_sink
-from nfszbx.sinks.prometheus import PrometheusSink
+from nfszbx.sinks.opened import SINK_STOP_SECONDS, OpenSinks
 from nfszbx.sinks.worker import SinkWorker
-from nfszbx.sinks.zabbix import open_zabbix
 from nfszbx.state import StateDirectory
+from nfszbx.systemd import ServiceManager
 from nfszbx.watch import TransportWatch, log_omissions
 
 OVERDUE_INTERVALS = 1.5
 """Without a child, an interval is reported as not measured after so many of its lengths."""
 FIRST_DUMP_SECONDS = 15.0
 """What bpftrace may take to compile and attach before the first interval counts as overdue."""
-SINK_STOP_SECONDS = 5.0
-STOP_SECONDS = 15.0
-"""What another nfszbx may take to end, with its child, its sinks and its disk."""
+READY_SECONDS = 60.0
+"""A service is ready with its first dump. Where intervals are longer, it is taken for ready now."""
 MAX_NOTICES = 100
 """Different lines of bpftrace's standard error that are logged; it repeats itself at each start."""
 
@@ -48,28 +49,6 @@ def open_counters(state: StateDirectory) -> CounterStore | None:
     return CounterStore(state.path / "counters.sqlite3", read_boot_id())
 
 
-def open_sinks(config: Config) -> list[Worker]:
-    """The configured sinks.
-
-    Raises :class:`SinkStartError` and :class:`ConfigurationError`, with those opened before closed.
-    """
-    workers: list[Worker] = []
-    try:
-        for name in dict.fromkeys(config.sinks):
-            match name:
-                case "console":
-                    workers.append(SinkWorker(make_console_sink()))
-                case "prometheus":
-                    workers.append(SinkWorker(PrometheusSink(config.prometheus)))
-                case "zabbix":
-                    workers.append(open_zabbix(config))
-    except BaseException:
-        for worker in workers:
-            worker.stop(SINK_STOP_SECONDS)
-        raise
-    return workers
-
-
 class Daemon:
     """One run, from start to the signal that ends it. Belongs to the main thread."""
 
@@ -78,9 +57,18 @@ class Daemon:
         config: Config,
         facts: KernelFacts,
         plan: Plan,
-        workers: Sequence[Worker],
-        counters: CounterStore | None = None,
+        state: StateDirectory,
+        load: Callable[[], Config],
     ) -> None:
+        """Open the sinks, and the counters of an earlier run.
+
+        ``load`` reads the settings again. Raises like :class:`OpenSinks`.
+        """
+        self._config = config
+        self._load = load
+        self._service = ServiceManager(os.environ, os.getpid())
+        self._sinks = OpenSinks(config, state)
+        counters = open_counters(state)
         self._program = facts.bpftrace.path
         self._script = render_script(plan)
         self._on_trial = False
@@ -97,9 +85,12 @@ class Daemon:
             plan.map_max_entries,
         )
         self._observer = Observer(plan, config.audit_interval_seconds)
-        self._workers = workers
         self._keepers = [SinkWorker(counters)] if counters else []
-        self._stopping = False
+        self._stopping = self._reload_is_due = False
+        self._trouble = ""
+        """What ``systemctl status`` is to show of the child's last end."""
+        self._reload_problem = ""
+        self._ready_at = 0.0
         self._overdue_at = 0.0
         self._known_notices: set[str] = set()
 
@@ -112,10 +103,13 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
                 signal.signal(number, self._request_stop)
+        if self._service.is_there:  # there is no terminal that could hang up
+            signal.signal(signal.SIGHUP, self._request_reload)
         _log.info("measuring; the first values come in %d seconds", self._interval_seconds)
         self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + self._interval_seconds
+        self._ready_at = monotonic_seconds() + READY_SECONDS
         try:
-            while not self._stopping and not all(worker.is_gone for worker in self._workers):
+            while not self._stopping and not self._sinks.are_gone:
                 for event in self._supervisor.poll():
                     self._take(event)
                 self._pipeline.take_before(
@@ -125,16 +119,71 @@ class Daemon:
                 # A child that is only late brings everything with its next dump.
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
                     self._publish(measured=False)
+                self._tell_service()
+                if self._reload_is_due:
+                    self._reload()
+            self._service.begin_stop()
             for event in self._supervisor.stop():
                 self._take(event)
         finally:
             self._supervisor.kill()
-            for worker in (*self._workers, *self._keepers):
-                worker.stop(SINK_STOP_SECONDS)
+            self._sinks.stop()
+            for keeper in self._keepers:
+                keeper.stop(SINK_STOP_SECONDS)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._stopping = True
+
+    def _request_reload(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._reload_is_due = True
+
+    def _tell_service(self) -> None:
+        now, is_running = monotonic_seconds(), self._supervisor.pid is not None
+        if self._supervisor.delivers:
+            services = ", ".join(service.service for service in self._pipeline.plan.services)
+            doing = f"measuring {services} every {self._interval_seconds} s"
+        else:
+            doing = f"{self._trouble}starting bpftrace"
+        self._service.turn(
+            now,
+            doing + self._reload_problem,
+            is_ready=self._supervisor.has_delivered or (is_running and now > self._ready_at),
+        )
+
+    def _reload(self) -> None:
+        """Read the settings again and go on with them; with those in force if they are wrong."""
+        self._reload_is_due = False
+        self._service.begin_reload(monotonic_seconds())
+        try:
+            self._change_to(self._load())
+        except NfszbxError as error:
+            self._reload_problem = f"; not reloaded: {error}"
+            _log.error("the configuration was not reloaded, the old one stays: %s", error)
+        else:
+            self._reload_problem = ""
+
+    def _change_to(self, config: Config) -> None:
+        """Raises :class:`NfszbxError`, and nothing has changed then."""
+        changes = compare(self._config, config)
+        config = keep(self._config, config, changes)
+        plan = self._watch.plan_for(config) if changes.new_plan else self._pipeline.plan
+        if plan.obstacles:
+            raise plan.obstacles[0].as_error()
+        self._sinks.replace(config, changes.sinks_to_close, changes.sinks_to_open)
+        self._config = self._watch.config = config
+        change_level(config.log_level)
+        self._pipeline.change_rows(config.max_clients, config.client_idle_seconds)
+        if changes.new_plan:
+            self._follow(plan)
+            self._interval_seconds = config.interval_seconds
+            self._supervisor.change_limits(config.interval_seconds, plan.map_max_entries)
+            self._set_overdue()
+            self._observer = Observer(self._pipeline.plan, config.audit_interval_seconds)
+        _log.info("configuration reloaded; changed: %s", ", ".join(changes.keys) or "nothing")
+        if changes.at_restart:
+            _log.warning("these wait for a restart: %s", ", ".join(changes.at_restart))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Line):
@@ -144,6 +193,7 @@ class Daemon:
                 if over is not None:
                     self._take(over)
                 self._on_trial = False
+                self._trouble = ""
                 if self._supervisor.pid is not None:
                     self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
                 self._observe()
@@ -156,6 +206,7 @@ class Daemon:
                 self._go_back()
             is_known = event.news is LoopNews.KNOWN
             _log.log(logging.DEBUG if is_known else logging.WARNING, event.describe())
+            self._trouble = f"bpftrace ended ({event.reason}): {event.detail}; "
         elif isinstance(event, LoopOver):
             _log.warning("bpftrace works again: the crash loop of %d ends is over", event.ends)
         elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
@@ -173,13 +224,14 @@ class Daemon:
                 self._take(event)
             self._pipeline.take_stop()
             self._script, self._on_trial = script, True
-        self._pipeline.plan = plan
+        self._pipeline.change_plan(plan)
 
     def _go_back(self) -> None:
         """When the script that was changed to has ended before its first dump."""
         plan = leave_out_rpc(self._pipeline.plan)
         log_omissions(plan)
-        self._script, self._pipeline.plan, self._on_trial = render_script(plan), plan, False
+        self._pipeline.change_plan(plan)
+        self._script, self._on_trial = render_script(plan), False
 
     def _observe(self) -> None:
         self._observer.expect_dump()
@@ -197,16 +249,19 @@ class Daemon:
                 self._supervisor.delivers, self._supervisor.state, self._supervisor.is_crash_loop
             ),
             state_kept=self._is_state_kept(),
-            sinks=tuple(tally for worker in self._workers for tally in worker.healths()),
+            sinks=self._sinks.healths(),
         )
-        for worker in (*self._workers, *self._keepers):
-            worker.put(samples)
+        self._sinks.put(samples)
+        for keeper in self._keepers:
+            keeper.put(samples)
         self._set_overdue()
 
     def _is_state_kept(self) -> bool:
         """Is what a restart needs on disk?"""
-        return bool(self._keepers) and all(
-            worker.is_on_disk for worker in (*self._workers, *self._keepers)
+        return (
+            bool(self._keepers)
+            and self._sinks.are_on_disk
+            and all(keeper.is_on_disk for keeper in self._keepers)
         )
 
     def _set_overdue(self) -> None:

@@ -75,6 +75,12 @@ class Ledger:
         """Connections of which it is not known yet whether they outlived the last gap; None when
         that was found out."""
 
+    def change_accounts(self, accounts: Accounts) -> None:
+        """Other services, or other ports of theirs: begin anew."""
+        self._accounts = accounts
+        self._slots = {}
+        self._forget()
+
     def copy(self) -> Self:
         """One to try a dump with that may yet be refused."""
         twin = object.__new__(type(self))

@@ -30,3 +30,8 @@ def start_logging(level: str) -> None:
     else:
         handler.setFormatter(logging.Formatter("nfszbx: %(levelname)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def change_level(level: str) -> None:
+    """From now on records of ``level`` and above."""
+    logging.getLogger().setLevel(level.upper())

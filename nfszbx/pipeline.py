@@ -44,7 +44,7 @@ class Pipeline:
         that has been idle for longer than ``client_idle_seconds`` has no row.
         """
         self.plan = plan
-        """The one in force; another may follow, of the same machine."""
+        """The one in force."""
         self._reader = DumpReader(plan.byte_order)
         self._counters = Counters(max_clients, client_idle_seconds, saved)
         self._ledger = Ledger(Accounts(plan.audited))
@@ -144,6 +144,16 @@ class Pipeline:
             self._warned_of_map = True
             remedy = "a larger map_max_entries, or a restart, gives new clients rows again"
             _log.warning("the map of clients is nearly full (%d entries); %s", max_entries, remedy)
+
+    def change_plan(self, plan: Plan) -> None:
+        """Go on with another plan of the same machine."""
+        if plan.audited != self.plan.audited:
+            self._ledger.change_accounts(Accounts(plan.audited))
+        self.plan = plan
+
+    def change_rows(self, max_clients: int, client_idle_seconds: float) -> None:
+        """From the next dump on, these clients have rows of their own."""
+        self._counters.rows.limit(max_clients, client_idle_seconds)
 
     def take_end(self, reason: str) -> None:
         """A child has ended unasked."""

@@ -20,13 +20,16 @@ class Rows:
     """
 
     def __init__(self, max_clients: int, idle_seconds: float) -> None:
-        """A client that has moved nothing for longer than ``idle_seconds`` loses its row."""
-        self.max_clients = max_clients
-        self._idle_ns = round(idle_seconds * _NANOSECONDS_PER_SECOND)
+        self.limit(max_clients, idle_seconds)
         self._weights: dict[str, float] = {}
         self._active_ns: dict[str, int] = {}
         """When each was last active, of those with a weight."""
         self.clients: frozenset[str] = frozenset()
+
+    def limit(self, max_clients: int, idle_seconds: float) -> None:
+        """A client that has moved nothing for longer than ``idle_seconds`` loses its row."""
+        self.max_clients = max_clients
+        self._idle_ns = round(idle_seconds * _NANOSECONDS_PER_SECOND)
 
     def update(self, interval_bytes: Mapping[str, int], end_ns: int, *, is_new_map: bool) -> None:
         """Choose anew after an interval that ended then, on the clock of the dumps.

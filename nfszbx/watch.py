@@ -25,7 +25,8 @@ class TransportWatch:
     """Looks whether nfsd has begun to listen beside TCP: after nfszbx, and its modules with it."""
 
     def __init__(self, config: Config, facts: KernelFacts) -> None:
-        self._config = config
+        self.config = config
+        """What the next plan is made with."""
         self._facts = facts
         self._known = frozenset(facts.other_nfsd_transports)
         self._next_at = monotonic_seconds() + WATCH_SECONDS
@@ -54,7 +55,11 @@ class TransportWatch:
             rpc_types=read_rpc_types(ROOT),
             kprobes=read_kprobes(ROOT),
         )
-        return make_plan(self._facts, self._config)
+        return make_plan(self._facts, self.config)
+
+    def plan_for(self, config: Config) -> Plan:
+        """The plan with other settings, for the machine as it is known."""
+        return make_plan(self._facts, config)
 
 
 def log_omissions(plan: Plan) -> None:

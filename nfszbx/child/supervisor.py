@@ -115,6 +115,16 @@ class Supervisor:
         """Do children end again and again?"""
         return self._loop.is_active
 
+    @property
+    def has_delivered(self) -> bool:
+        """Has any child ever delivered a dump?"""
+        return self._has_delivered
+
+    def change_limits(self, interval_seconds: int, map_max_entries: int) -> None:
+        """Those of the next child; to be called while there is none."""
+        self._silence_seconds = float(SILENT_INTERVALS * interval_seconds)
+        self._max_output_bytes = MAX_OUTPUT_BYTES + MAX_OUTPUT_BYTES_PER_ENTRY * map_max_entries
+
     def note_dump(self) -> LoopOver | None:
         """A usable dump has come: the child is well, and its next failure is a first one."""
         now = monotonic_seconds()

@@ -29,6 +29,7 @@ class NfszbxRun:
         flags: Sequence[str] = (),
         environment: dict[str, str] | None = None,
         before: Sequence[str] = (),
+        interval: Sequence[str] = ("--interval-seconds", "1"),
     ) -> None:
         """``before`` is put in front of the command."""
         self._command = [
@@ -37,8 +38,7 @@ class NfszbxRun:
             "run",
             "--sink",
             "console",
-            "--interval-seconds",
-            "1",
+            *interval,
             *flags,
         ]
         self._state = TemporaryDirectory(prefix="nfszbx-state-")

@@ -1,0 +1,96 @@
+"""Under systemd, or what looks like it: a socket that is told how nfszbx does."""
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.running import NfszbxRun
+from tests.requirements import require
+
+pytestmark = pytest.mark.live
+WAIT_SECONDS = 60.0
+
+
+class Service:
+    """A running nfszbx, its configuration, and what it tells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = folder / "nfszbx.toml"
+        self.config.write_text("interval_seconds = 1\n")
+        self.messages: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(folder / "notify"))
+        self._socket.settimeout(WAIT_SECONDS)
+        environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1500000"}
+        self.run = NfszbxRun(["--config", str(self.config)], environment, interval=())
+
+    def wait_for(self, is_it: Callable[[str], bool]) -> str:
+        while True:
+            message = self._socket.recv(4096).decode()
+            self.messages.append(message)
+            if is_it(message):
+                return message
+
+    def reload(self, text: str) -> None:
+        """Change the file and let nfszbx read it."""
+        self.config.write_text(text)
+        self.run.process.send_signal(signal.SIGHUP)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    require("bpftrace")
+    service = Service(tmp_path)
+    with service.run:
+        yield service
+    service.close()
+
+
+def test_ready_means_that_it_counts(service: Service) -> None:
+    service.wait_for("READY=1".__eq__)
+    assert service.run.child_pids()
+    assert service.messages[0] == "STATUS=starting bpftrace"
+    assert service.wait_for(lambda m: m.startswith("STATUS=measuring")) == (
+        "STATUS=measuring nfsd, smbd, ksmbd every 1 s"
+    )
+    service.wait_for("WATCHDOG=1".__eq__)
+    assert service.run.stop(signal.SIGTERM) == 0
+    service.wait_for("STOPPING=1".__eq__)
+
+
+def test_reload(service: Service) -> None:
+    service.wait_for("READY=1".__eq__)
+    service.reload("interval_seconds = 2\nmax_clients = 3\nbpftrace = '/bin/true'\n")
+    service.wait_for(lambda m: m.startswith("RELOADING=1\nMONOTONIC_USEC="))
+    service.wait_for("READY=1".__eq__)
+    service.wait_for(lambda m: m.endswith("every 2 s"))
+    document = service.run.wait_for_dump()
+    assert set(document["health"]["child_restarts_total"].values()) == {0}
+
+    service.reload("interval_seconds = 0\n")
+    service.wait_for("READY=1".__eq__)
+    told = service.wait_for(lambda m: "not reloaded" in m)
+    assert told.startswith("STATUS=measuring nfsd, smbd, ksmbd every 2 s; not reloaded: 1 setting")
+    assert "interval_seconds" in told
+    before = service.run.wait_for_dump()["time"]
+    assert service.run.wait_for_dump()["time"] - before > 1.5
+
+    service.reload("interval_seconds = 1\n")
+    assert service.wait_for(lambda m: m.endswith("every 1 s"))
+    assert service.run.process.poll() is None
+    assert service.run.stop(signal.SIGTERM) == 0
+    log = "".join(service.run.log_lines)
+    assert "these wait for a restart: bpftrace" in log
+    assert "configuration reloaded; changed: bpftrace, interval_seconds, max_clients" in log
+
+
+def test_without_systemd_a_hang_up_ends_it() -> None:
+    require("bpftrace")
+    with NfszbxRun() as run:
+        assert run.stop(signal.SIGHUP) == 0

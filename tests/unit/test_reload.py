@@ -1,0 +1,57 @@
+"""What follows from settings that were read again."""
+
+from nfszbx.config import Config
+from nfszbx.reload import SINK_KEYS, Changes, compare, keep
+
+OLD = Config(sinks=("prometheus", "zabbix"))
+
+
+def compare_with(**settings: object) -> Changes:
+    return compare(OLD, Config.model_validate({**OLD.model_dump(exclude_unset=True), **settings}))
+
+
+def test_nothing_has_changed() -> None:
+    changes = compare(OLD, OLD)
+    assert changes == Changes((), (), new_plan=False, sinks_to_close=(), sinks_to_open=())
+
+
+def test_keys_are_named_as_in_the_file() -> None:
+    changes = compare_with(interval_seconds=5, services={"nfsd": {"ports": [20049]}})
+    assert changes.keys == ("interval_seconds", "services.nfsd.ports")
+    assert changes.new_plan
+    assert not changes.at_restart
+
+
+def test_without_audits_the_plan_is_another_one() -> None:
+    """Connections that close are then of no interest."""
+    assert compare_with(audit_interval_seconds=0).new_plan
+
+
+def test_what_waits_for_a_restart_is_named_and_kept() -> None:
+    changes = compare_with(state_directory="/srv/state", bpftrace="/opt/bpftrace", max_clients=7)
+    assert changes.at_restart == ("bpftrace", "state_directory")
+    new = Config(
+        sinks=OLD.sinks, state_directory="/srv/state", bpftrace="/opt/bpftrace", max_clients=7
+    )
+    assert keep(OLD, new, changes) == Config(sinks=OLD.sinks, max_clients=7)
+
+
+def test_a_sink_with_other_settings_is_opened_anew() -> None:
+    changes = compare_with(prometheus={"port": 9999})
+    assert changes.sinks_to_close == changes.sinks_to_open == ("prometheus",)
+    changes = compare_with(spool={"replay_seconds": 0})
+    assert changes.sinks_to_close == changes.sinks_to_open == ("zabbix",)
+
+
+def test_sinks_come_and_go() -> None:
+    changes = compare_with(sinks=("console", "zabbix"), prometheus={"port": 9999})
+    assert changes.sinks_to_close == ("prometheus",)
+    assert changes.sinks_to_open == ("console",)
+
+
+def test_every_key_is_either_live_or_named() -> None:
+    """A new key of the configuration has to be thought of in reload.py."""
+    known = {"interval_seconds", "map_max_entries", "way", "services", "audit_interval_seconds"}
+    known |= {"log_level", "max_clients", "client_idle_seconds", "sinks"}
+    known |= {"state_directory", "bpftrace"}
+    assert set(Config.model_fields) == known.union(*SINK_KEYS.values())
