@@ -4,6 +4,8 @@
 #   make test   install what the tests need, check the code and run them all but those in virtual machines
 #   make test-vm [KERNEL=6.12]   those in virtual machines, on every kernel or on one
 #   make vm KERNEL=6.12          a shell in such a machine
+#   make deb                     the Debian package, in dist/
+#   make test-deb                install it in virtual machines with Debian 12 and 13, and try it there
 #   make accuracy                measure nfszbx and other tools on every kernel, for docs/accuracy.md
 #   make faults                  inject every fault and measure what it costs, for docs/reliability.md
 # ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
@@ -15,10 +17,11 @@ DEMO_PACKAGES := $(RUN_PACKAGES) samba smbclient iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
 	mmdebstrap debian-archive-keyring cron openssl gcc libssl-dev python3-dev
+DEB_PACKAGES := debhelper gcc libssl-dev python3-dev git
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
-.PHONY: run demo test test-fast test-vm vm vm-images accuracy faults lint root tracefs \
-	run-packages demo-packages test-packages vm-packages constraints
+.PHONY: run demo deb test test-fast test-vm test-deb vm vm-images accuracy faults lint root tracefs \
+	run-packages demo-packages test-packages vm-packages deb-packages constraints
 
 run: root run-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/nfszbx run --sink console --sink prometheus $(ARGS)
@@ -26,9 +29,12 @@ run: root run-packages tracefs $(VENV)/installed
 demo: root demo-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/python -m tests.live.demo $(ARGS)
 
+deb: root deb-packages $(VENV)/installed
+	@PYTHON=$(VENV)/bin/python packaging/build-deb
+
 test: root test-packages tracefs lint
 	@$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --editable '.[psk]'
-	$(VENV)/bin/python -m pytest --ignore tests/vm $(ARGS)
+	$(VENV)/bin/python -m pytest --ignore tests/vm --ignore tests/package $(ARGS)
 
 test-fast: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/unit $(ARGS)
@@ -47,7 +53,11 @@ faults: root test-packages tracefs $(VENV)/installed-dev
 test-vm: root vm-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/vm --kernel=$(KERNEL) $(ARGS)
 
+test-deb: root vm-packages deb-packages $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest tests/package $(ARGS)
+
 vm-images: root vm-packages $(VENV)/installed-dev
+	@$(VENV)/bin/python -m tests.package.image
 	@$(VENV)/bin/python -m tests.vm.image
 
 vm: root vm-packages $(VENV)/installed-dev
@@ -73,6 +83,8 @@ demo-packages:
 test-packages:
 	@packaging/install-packages $(TEST_PACKAGES)
 
+deb-packages:
+	@packaging/install-packages $(DEB_PACKAGES)
 vm-packages:
 	@packaging/install-packages $(VM_PACKAGES)
 
