@@ -34,9 +34,9 @@ _PACKAGES = (
     "zstd",
 )
 _DISK_SPARE_MEGABYTES = 1000
-_DISK_OPTIONS = ("-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "150000", "-L", "root")
+DISK_OPTIONS = ("-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "150000", "-L", "root")
 # A ramdisk with nothing but the way to the disk boots fastest.
-_SMALL_RAMDISK = (
+SMALL_RAMDISK = (
     'mkdir -p "$1/etc/initramfs-tools/conf.d"; '
     'printf "MODULES=list\\nCOMPRESS=zstd\\n" >"$1/etc/initramfs-tools/conf.d/vm"'
 )
@@ -45,9 +45,12 @@ _LOADER = (
     r"#!/bin/sh\nmount -o remount,rw /\nmkdir -p /src\ntar -C /src -xf /dev/vdb\n"
     r"exec /src/tests/vm/guest/init\n"
 )
-_CUSTOMIZE = (
+CUSTOMIZE_RAMDISK = (
     'printf "virtio_pci\\nvirtio_blk\\next4\\n" >>"$1/etc/initramfs-tools/modules"',
     'chroot "$1" update-initramfs -u -k all',
+)
+_CUSTOMIZE = (
+    *CUSTOMIZE_RAMDISK,
     'cp tests/vm/add-packages "$1/tmp/add"; chroot "$1" sh /tmp/add; rm "$1/tmp/add"',
     f'printf \'{_LOADER}\' >"$1/nfszbx-init"; chmod 755 "$1/nfszbx-init"',
     'printf "127.0.0.1 localhost vm\\n::1 localhost\\n" >"$1/etc/hosts"',
@@ -61,18 +64,20 @@ class Image:
     disk: Path
     kernel: Path
     initial_ramdisk: Path
+    init: str
+    """The first process."""
 
 
 def get_image(row: Row) -> Image:
     """The image of a row, built when there is none of this recipe yet (one to two minutes)."""
     folder = get_cached("vm", row.kernel, _hash_recipe(row), functools.partial(_build, row))
-    return Image(folder / "disk.img", folder / "vmlinuz", folder / "initrd.img")
+    return Image(folder / "disk.img", folder / "vmlinuz", folder / "initrd.img", "/nfszbx-init")
 
 
 def _hash_recipe(row: Row) -> str:
     """Of everything that goes into an image, but for what the suites hold at the moment."""
     recipe = [*_describe_root(row, "mirror"), *_list_dependencies(), _CONSTRAINTS.read_text()]
-    recipe += [_ADD_PACKAGES.read_text(), *_DISK_OPTIONS]
+    recipe += [_ADD_PACKAGES.read_text(), *DISK_OPTIONS]
     return hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:12]
 
 
@@ -99,7 +104,7 @@ def _build(row: Row, building: Path) -> None:
     size = int(used.split()[0]) + _DISK_SPARE_MEGABYTES
     disk = str(image / "disk.img")
     run(
-        *("mke2fs", "-q", *_DISK_OPTIONS, "-d", str(root), disk, f"{size}M"),
+        *("mke2fs", "-q", *DISK_OPTIONS, "-d", str(root), disk, f"{size}M"),
     )
 
 
@@ -107,7 +112,7 @@ def _describe_root(row: Row, mirror: str) -> list[str]:
     packages = [*_PACKAGES, f"linux-image-amd64/{row.kernel_suite}"]
     if "nfs_tls" not in row.lacks:
         packages.append("ktls-utils")
-    hooks = [f"--essential-hook={_SMALL_RAMDISK}"]
+    hooks = [f"--essential-hook={SMALL_RAMDISK}"]
     hooks += [f"--customize-hook={hook}" for hook in _CUSTOMIZE]
     return describe_root(packages, (row.userland_suite, row.kernel_suite), *hooks, mirror=mirror)
 

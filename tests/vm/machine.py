@@ -1,8 +1,8 @@
 """Boots an image in QEMU and runs commands in it over its console.
 
 The kernel's messages go to a serial port and from there to a file; the shell is on a console of its
-own, so that neither disturbs the other. The machine gets the checkout as an archive on its second
-disk. Whatever it writes to its disks is forgotten with it.
+own, so that neither disturbs the other. The machine gets the checkout, or other files, as an
+archive on its second disk. Whatever it writes to its disks is forgotten with it.
 """
 
 import os
@@ -23,7 +23,7 @@ BOOT_TIMEOUT_SECONDS = 240.0
 _REPOSITORY = Path(__file__).parent.parent.parent
 _KERNEL_ARGUMENTS = (
     # A kernel that is in doubt panics, and QEMU ends with it: that cannot be mistaken for a test.
-    "console=ttyS0 loglevel=7 panic=-1 oops=panic root=LABEL=root rw init=/nfszbx-init "
+    "console=ttyS0 loglevel=7 panic=-1 oops=panic root=LABEL=root rw "
     # The speed of the TSC is misjudged when the processors are busy at boot; then time flies.
     "tsc=unstable clocksource=hpet "
     "mitigations=off net.ifnames=0 no_timer_check random.trust_cpu=on"
@@ -47,12 +47,14 @@ class Outcome:
 class Machine:
     """A running machine; a context manager that leaves nothing behind."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, files: Path | None = None) -> None:
+        """``files`` is the archive on its second disk, the checkout if there is none."""
         self._folder = TemporaryDirectory(prefix="nfszbx-vm-")
         folder = Path(self._folder.name)
         self._kernel_log = folder / "kernel.log"
-        checkout = folder / "checkout.tar"
-        _pack_checkout(checkout)
+        if files is None:
+            files = folder / "checkout.tar"
+            _pack_checkout(files)
         self._process = pexpect.spawn(
             "setpriv",
             [
@@ -60,9 +62,9 @@ class Machine:
                 *("-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults", "-no-reboot"),
                 *("-m", "3G", "-smp", "2", "-display", "none"),
                 *("-kernel", str(image.kernel), "-initrd", str(image.initial_ramdisk)),
-                *("-append", _KERNEL_ARGUMENTS),
+                *("-append", f"{_KERNEL_ARGUMENTS} init={image.init}"),
                 *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),
-                *("-drive", f"file={checkout},format=raw,if=virtio,readonly=on"),
+                *("-drive", f"file={files},format=raw,if=virtio,readonly=on"),
                 *("-device", "virtio-rng-pci", "-serial", f"file:{self._kernel_log}"),
                 *("-device", "virtio-serial-pci", "-chardev", "stdio,id=shell,signal=off"),
                 *("-device", "virtconsole,chardev=shell"),
