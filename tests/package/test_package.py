@@ -136,6 +136,6 @@ def test_removal_keeps_and_purge_removes(system: System) -> None:
     system.run(f"ls {CONFIG} /var/lib/nfszbx/counters.sqlite3")
     system.run("dpkg --purge nfszbx; systemctl daemon-reload; rm -r /run/systemd/system/nfszbx*")
     assert system.fails("id nfszbx")
-    found = "find / -xdev -name '*nfszbx*' -not -path '/var/log/journal/*'"
+    found = "find / -xdev -name '*nfszbx*' -not -path '/var/log/journal/*' -not -path '/src/*'"
     assert system.run(found) == ""
     assert system.run("systemctl list-unit-files --no-legend 'nfszbx*'") == ""
