@@ -73,10 +73,10 @@ def test_restrictions_hide_nothing_that_is_needed(system: System) -> None:
 
 
 def test_reload(system: System) -> None:
-    pid = system.main_pid()
+    pid, before = system.main_pid(), system.count()
     system.run(f"sed -i 's/^#port = 20490/port = {OTHER_PORT}/' {CONFIG}")
     system.run("systemctl reload nfszbx")
-    before, system.port = system.count(), OTHER_PORT
+    system.port = OTHER_PORT
     system.wait_for("the new port", system.scrape)
     assert system.count() == before
     assert system.main_pid() == pid
