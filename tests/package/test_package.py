@@ -138,4 +138,4 @@ def test_removal_keeps_and_purge_removes(system: System) -> None:
     assert system.fails("id nfszbx")
     found = "find / -xdev -name '*nfszbx*' -not -path '/var/log/journal/*' -not -path '/src/*'"
     assert system.run(found) == ""
-    assert system.run("systemctl list-unit-files --no-legend 'nfszbx*'") == ""
+    assert system.run("systemctl list-unit-files --no-legend 'nfszbx*' || :") == ""
