@@ -10,6 +10,7 @@ from tests.vm.lab import Lab
 pytestmark = pytest.mark.timeout(1800)
 
 HOURS = 5
+WAIT_SECONDS = 10
 SECONDS_PER_HOUR = 3600
 
 
@@ -23,17 +24,12 @@ def read_intervals(lab: Lab, seconds: int) -> dict[str, Any]:
     return found
 
 
-def assert_bytes_are_right(lab: Lab) -> None:
-    for measurement in lab.measure("nfs_ipv4"):
-        assert measurement.find_differences(lab.row.ways[0]) == []
-
-
 def test_clock_is_set_forwards_and_back(lab: Lab) -> None:
-    """By hours, with date; the bytes that flow afterwards are right to the byte."""
+    """By hours, with date. It comes first: the other tests find every byte afterwards."""
+    lab.run(f"sleep {WAIT_SECONDS}")
     for hours in (HOURS, -HOURS):
         lab.run(f"date -s @$(($(date +%s) + {hours * SECONDS_PER_HOUR}))")
-        lab.run("sleep 10")
-    found = read_intervals(lab, 60)
+        lab.run(f"sleep {WAIT_SECONDS}")
+    found = read_intervals(lab, 3 * WAIT_SECONDS)
     assert found["largest_jump_seconds"] > (HOURS - 0.1) * SECONDS_PER_HOUR
     assert found["least_jump_seconds"] < -(HOURS - 0.1) * SECONDS_PER_HOUR
-    assert_bytes_are_right(lab)
