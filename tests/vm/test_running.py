@@ -42,7 +42,8 @@ def test_servers_and_modules_that_come_later(lab: Lab) -> None:
         document = json.loads(last)
         parts_missed = 0 if way in lab.exact_ways else 2  # of what is received, and is sent
         assert document["health"]["not_measured"] == parts_missed
-        assert set(document["health"]["child_restarts_total"].values()) == {0}
+        restarts = document["health"]["child_restarts_total"]
+        assert {reason for reason, count in restarts.items() if count} <= {"killed"}  # nfs_killed
 
 
 def test_kernel_without_types_of_its_modules(lab: Lab) -> None:
