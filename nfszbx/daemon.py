@@ -113,7 +113,7 @@ class Daemon:
                 for event in self._supervisor.poll():
                     self._take(event)
                 self._pipeline.take_before(
-                    self._observer.poll(is_settled=self._pipeline.is_settled)
+                    self._observer.poll(is_needed=self._pipeline.needs_readings)
                 )
                 self._follow(self._watch.poll())
                 # A child that is only late brings everything with its next dump.

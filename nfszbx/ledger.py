@@ -22,6 +22,9 @@ from nfszbx.connections import Connection, Connections, Identity, Sight
 from nfszbx.dump import Dump
 from nfszbx.traffic import Slot
 
+MAX_LOOKS = 30
+"""After a gap the sockets are read before so many dumps, then only when there is an audit."""
+
 
 class _Left(NamedTuple):
     """Of a connection that a gap may have swallowed."""
@@ -41,6 +44,8 @@ class Ledger:
         """Since the start."""
         self._dump: Dump | None = None
         """The last one."""
+        self._is_blind = False
+        """The last dump did not tell enough."""
         self._recovered: dict[tuple[Slot, str], int] = {}
         """What is added to the counts of this child."""
         self._slots: dict[Account, Slot] = {}
@@ -57,6 +62,10 @@ class Ledger:
         self._namespaces = frozenset[int]()
         """Where connections were looked for."""
         self._unsettled: set[Account] = set()
+        self._looks = 0
+        """Dumps with readings before them, since the last gap."""
+        self._exact: set[Account] = set()
+        """Accounts whose bounds are exact."""
         self._counted: Sums = Counter()
         """At the last dump."""
         self._closed: Sums = Counter()
@@ -89,9 +98,14 @@ class Ledger:
         return twin
 
     @property
-    def is_settled(self) -> bool:
-        """Is nothing missing, as far as anyone can tell?"""
-        return self._is_known and not self._unsettled
+    def needs_readings(self) -> bool:
+        """Are the sockets to be read before the next dump: may something still be missing?
+
+        Not for ever: a client that never rests, or never acknowledges, is left to the audits.
+        """
+        if self._is_blind:
+            return False
+        return not self._is_known or (bool(self._unsettled) and self._looks < MAX_LOOKS)
 
     def take_dump(
         self, dump: Dump, before: tuple[Sight, Sight] | None = None, *, fits: bool = True
@@ -104,11 +118,14 @@ class Ledger:
         if self._dump is not None and self._dump.begin_ns != dump.begin_ns:
             self._begin_child(self._dump)
         self._dump = dump
-        if dump.closed_bytes is None or not fits:
+        self._is_blind = dump.closed_bytes is None or not fits
+        if dump.closed_bytes is None or self._is_blind:
             self._forget()
             return _add(dump, self._recovered)
-        if before is not None and before[1].end_ns >= dump.end_ns:
-            before = None
+        if before is not None and (
+            before[0].end_ns <= dump.begin_ns or before[1].end_ns >= dump.end_ns
+        ):
+            before = None  # made in the life of another child, or after this dump
         closed = self._accounts.sum_slots(dump.closed_bytes)
         closed_before = self._closed
         if before is not None:
@@ -127,6 +144,7 @@ class Ledger:
             earlier, later = (sight.connections for sight in before)
             self._low = self._accounts.sum_low(earlier, later)
             self._low.update(closed_before)
+            self._looks += 1
             self._sending = self._accounts.find_sending(later)
             self._recover(dump, self._low)
         return _add(dump, self._recovered)
@@ -143,6 +161,10 @@ class Ledger:
         Where connections have closed, and where nobody has looked before, that is not known; nor is
         it at the first time.
         """
+        if not sight.namespaces <= self._namespaces:
+            # What was counted there was compared with connections that are elsewhere.
+            for account in self._high:
+                self._lose(account)
         for identity, each in sight.connections.items():
             is_new_place = identity[0] not in self._namespaces
             for account in self._accounts.list_of(each):
@@ -153,8 +175,10 @@ class Ledger:
         self._namespaces = sight.namespaces
 
     def _lose(self, account: Account) -> None:
+        """Bound it anew."""
         self._high[account] = None
         self._unsettled.discard(account)
+        self._exact.discard(account)
 
     def _begin_child(self, last: Dump) -> None:
         """Count from zero, beginning at the positions that the child before has counted.
@@ -168,15 +192,17 @@ class Ledger:
             return
         self._before_gap = self._list_left(after.connections)
         accounts = {each for left in self._before_gap.values() for each in left.position}
-        known = {account: self._high.get(account) for account in accounts}
+        before, self._exact, self._looks = self._high, set(), 0
+        known = {account: before.get(account) for account in accounts}
         self._high = {
             account: None if high is None else high - self._closed[account] + self._counted[account]
             for account, high in known.items()
         }
-        if len(self._sights) > 1:  # those that a reading may have left out do not begin at zero
-            self._high = (
-                dict.fromkeys(self._accounts.list_all(self._sights[-2].connections)) | self._high
-            )
+        # What is not closed may have been left out of the last reading, and does not begin at zero.
+        for account in (before.keys() | self._counted.keys()) - accounts:
+            high = before.get(account)
+            if high is None or high - self._closed[account] + self._counted[account] > 0:
+                self._high[account] = None
         self._unsettled = {account for account, high in known.items() if high is not None}
         last = _add(last, recovered)
         self._slots = {
@@ -230,11 +256,16 @@ class Ledger:
         after, self._after = self._after, None
         if after is None or after.end_ns >= dump.end_ns:
             return
+        if not self._namespaces <= after.namespaces:
+            return  # it was made before connections were found elsewhere
         high = self._accounts.sum_high(after.connections)
         high.update(closed)
         unexplained = self._find_unexplained(after.connections, closed)
         for account in (high.keys() | self._counted.keys() | self._unsettled) - unexplained:
             known, bound = self._high.get(account), high[account] - self._counted[account]
+            if known is not None and bound < known and account in self._exact:
+                self._lose(account)  # it was counted on connections that are out of sight
+                continue
             # Below zero only where closings went unseen: otherwise the reading has left one out.
             self._high[account] = bound if known is None else min(known, max(0, bound))
             if (
@@ -243,6 +274,7 @@ class Ledger:
                 and account not in self._sending
             ):
                 self._unsettled.discard(account)
+                self._exact.add(account)
         if self._before_gap is None:
             for account in unexplained:
                 self._lose(account)

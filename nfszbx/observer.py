@@ -42,17 +42,17 @@ class Observer:
         if plan.audited and not self._is_on:
             _log.info("no audit: this container does not see the processes of all servers")
 
-    def poll(self, *, is_settled: bool) -> tuple[Sight, Sight] | None:
+    def poll(self, *, is_needed: bool) -> tuple[Sight, Sight] | None:
         """Two readings when the next dump is close and they are due.
 
-        They are for an audit, or when not everything that was missed is known.
+        They are for an audit, or needed by the ledger.
         """
         now = monotonic_seconds()
         if self._read_at is None or now < self._read_at:
             return None
         self._read_at = None
         is_due = now + LEAD_SECONDS >= self._audited_at + self._audit_interval_seconds
-        if not is_due and is_settled:
+        if not is_due and not is_needed:
             return None
         try:
             if is_due:

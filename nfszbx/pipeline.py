@@ -110,9 +110,10 @@ class Pipeline:
         return self._reader.begin_ns
 
     @property
-    def is_settled(self) -> bool:
-        """Is nothing missing any more, as far as the sockets can tell?"""
-        return self._ledger.is_settled
+    def needs_readings(self) -> bool:
+        """Are the sockets to be read before the next dump: may something still be missing?"""
+        is_new_child = self.dump is None or self.dump.begin_ns != self._reader.begin_ns
+        return is_new_child or self._ledger.needs_readings
 
     def take_before(self, sights: tuple[Sight, Sight] | None) -> None:
         """Readings of the sockets shortly before the next dump."""
@@ -149,6 +150,7 @@ class Pipeline:
         """Go on with another plan of the same machine."""
         if plan.audited != self.plan.audited:
             self._ledger.change_accounts(Accounts(plan.audited))
+            self._before = None
         self.plan = plan
 
     def change_rows(self, max_clients: int, client_idle_seconds: float) -> None:

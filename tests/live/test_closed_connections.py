@@ -71,6 +71,17 @@ def reset_by_the_client(client: socket.socket, server: socket.socket) -> None:
     server.close()
 
 
+def reset_with_unread_bytes(client: socket.socket, server: socket.socket) -> None:
+    """They can be read afterwards; whether they will be, nobody knows."""
+    exchange(client, server)
+    client.sendall(b"x" * LARGE)
+    time.sleep(0.2)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    time.sleep(0.2)
+    server.close()
+
+
 ENDS: list[tuple[Callable[[socket.socket, socket.socket], None], int, int]] = [
     (client_first, 300, 500),
     (server_first, 300, 500),
@@ -78,6 +89,7 @@ ENDS: list[tuple[Callable[[socket.socket, socket.socket], None], int, int]] = [
     (without_a_byte, 0, 0),
     (with_unread_bytes, 300, 500),
     (reset_by_the_client, 300, 500),
+    (reset_with_unread_bytes, 300, 500),
 ]
 
 

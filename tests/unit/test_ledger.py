@@ -3,201 +3,16 @@
 But for what connections have moved that ended while nobody looked.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nfszbx.accounts import Accounts
-from nfszbx.connections import Connection, Sight
 from nfszbx.dump import Dump
-from nfszbx.ledger import Ledger
-from nfszbx.plan import PortGroup
-from nfszbx.traffic import Direction, Service, Slot, name_client
-
-GROUPS = (PortGroup((Service.SMBD, Service.KSMBD), (445,)), PortGroup((Service.NFSD,), (2049,)))
-KSMBD = {direction: Slot(Service.KSMBD, direction) for direction in Direction}
-CLIENTS = 3
-LOOKS = 3
-"""What closes at least so many dumps with readings before a gap, or after, is nothing special."""
-Key = tuple[Slot, str]
-
-
-def address(client: int) -> bytes:
-    return bytes(10) + b"\xff\xff\x0a\x00\x00" + bytes([client])
-
-
-@dataclass
-class Socket:
-    client: int
-    read: int = 0
-    unread: int = 0
-    written: int = 0
-    unacknowledged: int = 0
-
-    @property
-    def moved(self) -> dict[Direction, int]:
-        return {Direction.RECEIVE: self.read, Direction.TRANSMIT: self.written}
-
-    def look(self) -> Connection:
-        queues = (self.unread, self.unacknowledged)
-        counters = (self.written - self.unacknowledged, self.read + self.unread)
-        return Connection(445, address(self.client), *(False, False), *queues, *counters)
-
-
-@dataclass
-class Machine:
-    """ksmbd, its connections, a bpftrace that comes and goes, and nfszbx with a ledger."""
-
-    ledger: Ledger = field(default_factory=lambda: Ledger(Accounts(GROUPS)))
-    sockets: dict[int, Socket] = field(default_factory=dict)
-    truth: Counter[tuple[Direction, str]] = field(default_factory=Counter)
-    """What flowed since nfszbx began."""
-    reported: Counter[tuple[Direction, str]] = field(default_factory=Counter)
-    """Whichever service it is given to."""
-    counted: Counter[Key] | None = None
-    """By the child, while there is one."""
-    closed: Counter[Key] = field(default_factory=Counter)
-    swallowed: set[int] = field(default_factory=set)
-    """Clients of which a connection ended unseen: not all of it can come back."""
-    namespaces: frozenset[int] = frozenset({0, 1})
-    """Where connections are looked for; every second client's are in the other one."""
-    left_out: set[int] = field(default_factory=set)
-    """Connections that the kernel forgets in the next reading."""
-    begin_ns: int = 0
-    time_ns: int = 0
-    _next: int = 0
-    _base: Counter[Key] = field(default_factory=Counter)
-
-    def open(self, client: int, read: int = 0) -> Socket:
-        self._next += 1
-        self.sockets[self._next] = Socket(client, read=read, written=read)
-        return self.sockets[self._next]
-
-    def flow(self, number: int, direction: Direction, count: int, queued: int = 0) -> None:
-        if not self.sockets:
-            return
-        each = self.sockets[sorted(self.sockets)[number % len(self.sockets)]]
-        if direction is Direction.RECEIVE:
-            each.read += count
-            each.unread = max(queued, each.unread - count)
-        else:
-            each.written += count
-            each.unacknowledged = min(queued, each.unacknowledged + count)
-        client = name_client(address(each.client))
-        if self.counted is not None:
-            self.counted[KSMBD[direction], client] += count
-        self.truth[direction, client] += count
-
-    def close(self, number: int) -> None:
-        if not self.sockets:
-            return
-        identity = sorted(self.sockets)[number % len(self.sockets)]
-        each = self.sockets.pop(identity)
-        self._closings[each.client] = self._looks
-        if self.counted is None or self._looks - self._looks_at_start < LOOKS:
-            self.swallowed.add(each.client)
-        for direction, count in each.moved.items():
-            client = name_client(address(each.client))
-            self.closed[Slot(Service.SMBD, direction), client] += count
-
-    def start(self) -> None:
-        if self.counted is None:
-            self.counted, self.closed = Counter(), Counter()
-            self._looks_at_start = self._looks
-            self.begin_ns = self.tick()
-
-    def kill(self) -> None:
-        """What closed shortly before that may not have been understood."""
-        if self.counted is not None:
-            self.swallowed |= {c for c, at in self._closings.items() if self._looks - at < LOOKS}
-        self.counted = None
-
-    _looks: int = 0
-    """Dumps with readings before them."""
-    _looks_at_start: int = 0
-    _closings: dict[int, int] = field(default_factory=dict)
-
-    def doubt(self) -> None:
-        """From now on, not all of it need come back; nothing may be invented all the same."""
-        self.swallowed = set(range(CLIENTS))
-
-    def tick(self) -> int:
-        self.time_ns += 1
-        return self.time_ns
-
-    def read(self) -> Sight:
-        connections = {
-            (each.client % 2, identity): each.look()
-            for identity, each in self.sockets.items()
-            if each.client % 2 in self.namespaces and identity not in self.left_out
-        }
-        self.left_out = set()
-        return Sight(connections, self.tick(), self.namespaces)
-
-    def cycle(
-        self,
-        *,
-        looks_before: bool = True,
-        before_dump: Callable[[], None] = lambda: None,
-        after_dump: Callable[[], None] = lambda: None,
-    ) -> None:
-        """A dump and the readings around it, with something that happens in between."""
-        if self.counted is None:
-            return
-        before = (self.read(), self.read()) if looks_before else None
-        before_dump()
-        dump = Dump(
-            self.begin_ns,
-            self.tick(),
-            _sum_clients(self.counted),
-            dict(self.counted),
-            closed_bytes=dict(self.closed),
-        )
-        self._looks += looks_before
-        after_dump()
-        ledger = self.ledger.copy()
-        adjusted = ledger.take_dump(dump, before)
-        self.ledger = ledger
-        self._report(adjusted)
-        self.ledger.take_after(self.read())
-
-    def _report(self, dump: Dump) -> None:
-        """As the counters do: what a child counts begins at zero."""
-        if self._reported_of != dump.begin_ns:
-            self._reported_of, self._base = dump.begin_ns, Counter()
-        assert dump.total_bytes == _sum_clients(dump.client_bytes)
-        for key, count in dump.client_bytes.items():
-            assert count >= self._base[key]
-            self.reported[key[0].direction, key[1]] += count - self._base[key]
-        self._base = Counter(dict(dump.client_bytes))
-        assert all(count <= self.truth[key] for key, count in self.reported.items())
-
-    _reported_of: int = 0
-
-
-def _sum_clients(counts: Mapping[Key, int]) -> Counter[Slot]:
-    sums: Counter[Slot] = Counter()
-    for (slot, _), count in counts.items():
-        sums[slot] += count
-    return +sums
-
-
-def settle(machine: Machine) -> None:
-    for _ in range(4):
-        machine.start()
-        machine.cycle()
-
-
-def begin(machine: Machine, *, already: int = 0) -> Machine:
-    for client in range(CLIENTS if already else 0):
-        machine.open(client, already)
-    settle(machine)
-    return machine
-
+from nfszbx.ledger import MAX_LOOKS
+from nfszbx.traffic import Direction, name_client
+from tests.ledger_machine import CLIENTS, KSMBD, Machine, address, begin, settle
 
 counts = st.integers(1, 10**6)
 queues = st.sampled_from([0, 0, 1000])
@@ -338,7 +153,82 @@ def test_dump_that_does_not_tell_everything_begins_anew(spoiled: str) -> None:
         child = replace(child, closed_bytes=None)
     adjusted = machine.ledger.take_dump(child, fits=spoiled != "full")
     assert set(adjusted.total_bytes.values()) == {500}
-    was_settled = machine.ledger.is_settled
+    assert not machine.ledger.needs_readings  # they would tell nothing
     settle(machine)
-    assert (was_settled, machine.ledger.is_settled) == (False, True)
+    assert not machine.ledger.needs_readings
     assert find(machine) == {500}
+
+
+def test_readings_from_before_a_gap_tell_nothing_after_it() -> None:
+    """They were made for a dump that never came; a connection in them has ended in the gap."""
+    machine = begin(Machine())
+    for number in range(2):
+        machine.open(0)
+        machine.flow(number, Direction.RECEIVE, 1000)
+    settle(machine)
+    before = (machine.read(), machine.read())
+    machine.kill()
+    machine.flow(1, Direction.RECEIVE, 500)
+    machine.close(0)
+    machine.start()
+    machine.ledger.take_dump(machine.dump(), before)
+    machine.ledger.take_after(machine.read())
+    settle(machine)
+    assert find(machine) == {2500}
+
+
+@pytest.mark.parametrize("dumps", [0, 5])
+def test_server_that_is_found_later(dumps: int) -> None:
+    """What it moved before was counted, and is in no reading of that time."""
+    machine = Machine(namespaces=frozenset())
+    machine.start()
+    machine.cycle()
+    machine.open(0)
+    machine.flow(0, Direction.RECEIVE, 1000)
+    machine.cycle(looks_before=False)
+    machine.namespaces = frozenset({0, 1})
+    machine.cycle(before_dump=lambda: machine.flow(0, Direction.RECEIVE, 50_000_000))
+    for _ in range(dumps):
+        machine.cycle(looks_before=False)
+    machine.kill()
+    settle(machine)
+
+
+def test_client_of_two_servers_one_of_them_not_found() -> None:
+    machine = Machine()
+    machine.open(0, read=5_000_000)
+    settle(machine)
+    machine.open(0)
+    hidden = frozenset({2})
+    machine.flow(1, Direction.RECEIVE, 2_000_000)
+    for _ in range(2):
+        machine.cycle(looks_before=False, hidden=hidden)
+    machine.close(1)
+    for _ in range(2):
+        machine.cycle(looks_before=False)
+    machine.kill()
+    settle(machine)
+
+
+def test_connection_that_is_left_out_just_before_a_gap() -> None:
+    """It does not begin at zero in the new child."""
+    machine = begin(Machine())
+    machine.open(0)
+    machine.flow(0, Direction.RECEIVE, 100_000_000)
+    machine.cycle(looks_before=False, hidden=frozenset({1}))
+    machine.kill()
+    settle(machine)
+    assert find(machine) == {100_000_000}
+
+
+def test_client_that_never_acknowledges_is_not_waited_for() -> None:
+    machine = begin(Machine(), already=100)
+    machine.kill()
+    machine.flow(0, Direction.TRANSMIT, 500, queued=500)
+    machine.start()
+    machine.cycle()
+    needed = []
+    for _ in range(MAX_LOOKS):
+        needed.append(machine.ledger.needs_readings)
+        machine.cycle()
+    assert (needed[0], needed[-1]) == (True, False)

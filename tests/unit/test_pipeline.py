@@ -161,6 +161,18 @@ def test_what_is_recovered_has_no_rate(pipeline: Pipeline) -> None:
     assert sum(values(after, catalog.RECOVERED).values()) == 4000
 
 
+def test_readings_of_ports_that_count_no_longer_are_dropped(pipeline: Pipeline, plan: Plan) -> None:
+    """They were made for a dump that never came, before the settings were read again."""
+    play(pipeline, LINES)
+    has_ended = False
+    connection = Connection(445, bytes(16), has_ended, has_ended, 0, 0, 5, 5)
+    sight = Sight({(1, 1): connection}, 10**18, frozenset({1}))
+    pipeline.take_before((sight, sight))
+    pipeline.take_end("killed")
+    pipeline.change_plan(dataclasses.replace(plan, audited=()))
+    assert play(pipeline, later(LINES))[-1].complete
+
+
 def test_refused_dumps_and_lost_events_are_counted(pipeline: Pipeline) -> None:
     lines = [
         *LINES[:5],
