@@ -142,6 +142,7 @@ class Ledger:
         self._closed, self._low = closed, None
         if before is not None:
             earlier, later = (sight.connections for sight in before)
+            self._seen = {**self._seen, **later}
             self._low = self._accounts.sum_low(earlier, later)
             self._low.update(closed_before)
             self._looks += 1
@@ -236,15 +237,18 @@ class Ledger:
         there: dict[Identity, Connection] = {}
         for sight in (*before, *([self._after] if self._after else [])):
             there.update(sight.connections)
-        self._seen = {identity: there[identity] for identity in self._seen.keys() & there.keys()}
+        seen = {identity: there[identity] for identity in self._seen.keys() & there.keys()}
         places = before[0].namespaces & before[1].namespaces
         for vanished in left.keys() - there.keys():
             for account, position in left[vanished].position.items():
                 high = self._high.get(account)
                 if vanished[0] not in places:
                     self._lose(account)
-                elif high is not None and closed[account] < max(1, position):
+                elif closed[account] >= max(1, position):
+                    seen[vanished] = self._seen[vanished]  # to be found among the closed ones
+                elif high is not None:
                     self._high[account] = high - left[vanished].counted[account]
+        self._seen = seen
         accounts = self._accounts.list_all(there)
         self._unsettled |= {each for each in accounts if self._high.get(each) is not None}
 

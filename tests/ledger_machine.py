@@ -109,6 +109,8 @@ class Machine:
             self.swallowed |= {c for c, at in self._closings.items() if self._looks - at < LOOKS}
         self.counted = None
 
+    _read: set[int] = field(default_factory=set)
+    """Connections that were in a reading."""
     _looks: int = 0
     """Dumps with readings before them."""
     _looks_at_start: int = 0
@@ -133,10 +135,13 @@ class Machine:
         )
 
     def read(self) -> Sight:
+        # One that no reading has seen yet cannot be missed: whoever leaves that out is believed.
+        left_out = self.left_out & self._read
+        self._read |= self.sockets.keys()
         connections = {
             (each.client % 2, identity): each.look()
             for identity, each in self.sockets.items()
-            if each.client % 2 in self.namespaces and identity not in self.left_out
+            if each.client % 2 in self.namespaces and identity not in left_out
         }
         self.left_out = set()
         return Sight(connections, self.tick(), self.namespaces)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import NamedTuple, Self
+from unittest import mock
 
 from nfszbx.child.states import ChildState
 from nfszbx.config import CLIENT_IDLE_SECONDS, Config, PrometheusConfig, ZabbixConfig
@@ -125,6 +126,7 @@ class Soak:
         self._active: dict[str, int] = {}
         """The number of the interval in which a client last moved something."""
         self._sizes = {"totals": 0, "clients": 0}
+        self._unix_seconds = float(BEGIN_UNIX_SECONDS)
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -140,6 +142,9 @@ class Soak:
             )
             self.documents = ZabbixDocuments(zabbix, self._directory)
             opened.callback(self.documents.close)
+            # The spool's time passes with the intervals.
+            clock = mock.patch("nfszbx.spool.monotonic_seconds", self._read_clock)
+            opened.enter_context(clock)
             limits = SpoolLimits(self.shape.spool_max_bytes, 86_400, 0)
             self.spool = Spool(self._directory / "spool.sqlite3", [CONSUMER], limits)
             opened.callback(self.spool.close)
@@ -148,6 +153,9 @@ class Soak:
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
+
+    def _read_clock(self) -> float:
+        return self._unix_seconds
 
     def run(self, measure_every: int, tell: Callable[[int, Figures], None] | None = None) -> None:
         """All intervals, and the figures after every so many of them."""

@@ -56,10 +56,9 @@ def expect_failure(
         with sink(tmp_path, "any host", address(zabbix), tls=tls) as opened:
             opened.put(make_samples(BEGIN))
             deadline = time.monotonic() + STOP_SECONDS
-            while message not in caplog.text:
-                assert time.monotonic() < deadline, caplog.text
+            while message not in caplog.text or opened.healths()[0].queue_length != len(ITEMS):
+                assert time.monotonic() < deadline, (caplog.text, opened.healths())
                 time.sleep(0.05)
-            assert opened.healths()[0].queue_length == len(ITEMS)
         assert "Traceback" not in caplog.text
 
     return expect
