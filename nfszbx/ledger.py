@@ -237,7 +237,7 @@ class Ledger:
         there: dict[Identity, Connection] = {}
         for sight in (*before, *([self._after] if self._after else [])):
             there.update(sight.connections)
-        seen = {identity: there[identity] for identity in self._seen.keys() & there.keys()}
+        seen = there.copy()
         places = before[0].namespaces & before[1].namespaces
         for vanished in left.keys() - there.keys():
             for account, position in left[vanished].position.items():
