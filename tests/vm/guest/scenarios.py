@@ -140,14 +140,17 @@ def nfs_killed() -> None:
     counts_again = threading.Event()
 
     def work(place: Path) -> None:
-        while not counts_again.is_set():
-            large_file(place)
+        large_file(place)
+        while not counts_again.is_set():  # gently: bpftrace has to start beside it
+            small_files(place)
+            time.sleep(INTERVAL_SECONDS)
 
     def kill_bpftrace() -> None:
-        time.sleep(INTERVAL_SECONDS)
-        run("pkill", "-KILL", "-x", "bpftrace")
-        wait_for_all()
-        counts_again.set()
+        try:
+            run("pkill", "-KILL", "-x", "bpftrace")
+            wait_for_all()
+        finally:
+            counts_again.set()
 
     with _nfs_mounted(mounts, ipv6=False) as places, measured("NFS, bpftrace killed"):
         do_at_once((kill_bpftrace, *(functools.partial(work, place) for place in places)))
