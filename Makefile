@@ -20,7 +20,7 @@ TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 DEB_PACKAGES := debhelper gcc libssl-dev python3-dev git
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
-.PHONY: run demo deb test test-fast test-vm test-deb vm vm-images accuracy faults lint root tracefs \
+.PHONY: run demo deb test soak test-fast test-vm test-deb vm vm-images accuracy faults lint root tracefs \
 	run-packages demo-packages test-packages vm-packages deb-packages constraints
 
 run: root run-packages tracefs $(VENV)/installed
@@ -35,6 +35,9 @@ deb: root deb-packages $(VENV)/installed
 test: root test-packages tracefs lint
 	@$(VENV)/bin/pip install --quiet --constraint packaging/constraints.txt --editable '.[psk]'
 	$(VENV)/bin/python -m pytest --ignore tests/vm --ignore tests/package $(ARGS)
+
+soak: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest tests/soak $(ARGS)
 
 test-fast: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/unit $(ARGS)
