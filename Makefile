@@ -60,7 +60,6 @@ test-deb: root vm-packages deb-packages $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest tests/package $(ARGS)
 
 vm-images: root vm-packages $(VENV)/installed-dev
-	@$(VENV)/bin/python -m tests.package.image
 	@$(VENV)/bin/python -m tests.vm.image
 
 vm: root vm-packages $(VENV)/installed-dev

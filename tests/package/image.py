@@ -1,13 +1,12 @@
 """Builds the disk images that the Debian package is installed on: clean systems under systemd.
 
 Each has a file server and what the package depends on, all from the distribution, and nothing of
-nfszbx. ``python -m tests.package.image`` builds those that are missing.
+nfszbx. The tests build those that are missing.
 """
 
 import functools
 import hashlib
 import shutil
-import signal
 from pathlib import Path
 
 from tests.debian import build_root, describe_root, find_mirror, get_cached, run
@@ -75,9 +74,3 @@ def _describe_root(suite: str, mirror: str) -> list[str]:
     hooks = [f"--essential-hook={SMALL_RAMDISK}"]
     hooks += [f"--customize-hook={hook}" for hook in _CUSTOMIZE]
     return describe_root(_PACKAGES, (suite,), *hooks, mirror=mirror)
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leave nothing behind
-    for each in SUITES:
-        get_image(each)
