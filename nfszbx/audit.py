@@ -9,7 +9,7 @@ right as far as anyone can tell.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -109,10 +109,10 @@ class Audit:
         """A reading some time before the next dump."""
         self._before = reading
 
-    def take_dump(self, dump: Dump, after: SocketReading) -> list[Drift]:
+    def take_dump(self, dump: Dump, sum_sockets: Callable[[], SocketReading]) -> list[Drift]:
         """The drift since the last audited dump, when this dump completes an audit.
 
-        ``after`` is a reading made right after the dump.
+        ``sum_sockets`` gives a reading made right after the dump; called only when it is needed.
         """
         previous, self._dump = self._dump, dump
         before, self._before = self._before, None
@@ -139,6 +139,7 @@ class Audit:
         if before is not None and before.end_ns < dump.end_ns:
             closed_before = self._sum_closed(previous.closed_bytes)
             low = {key: n + closed_before[key] for key, n in self._sum_ports(before.counts).items()}
+            after = sum_sockets()
             high = self._sum_ports(after.counts)
             counted = self._sum_slots(dump.total_bytes)
             self._open = _Reading(counted, low, high, after.end_ns, after.namespaces)

@@ -81,8 +81,10 @@ class Observer:
         except (OSError, RuntimeError) as error:
             self._tell_failure(error)
             return None, {}
-        high = SocketReading(sum_high(sight.connections), sight.end_ns, sight.namespaces)
-        drifts = self._audit.take_dump(dump, high)
+        drifts = self._audit.take_dump(
+            dump,
+            lambda: SocketReading(sum_high(sight.connections), sight.end_ns, sight.namespaces),
+        )
         for drift in drifts:
             self._report(drift)
         return sight, spread(drifts, dump.total_bytes) if drifts else None

@@ -90,7 +90,7 @@ def test_exact_counts_never_drift(events: list[tuple[str, int, int]]) -> None:
         elif what == "dump" and marks:
             dumps.append(kernel.dump(end_ns=marks.pop(0)))
         elif what == "deliver" and dumps:
-            for drift in audit.take_dump(dumps.pop(0), kernel.read_sockets()):
+            for drift in audit.take_dump(dumps.pop(0), kernel.read_sockets):
                 assert drift.bytes == 0
                 assert drift.ratio == 0
 
@@ -98,17 +98,17 @@ def test_exact_counts_never_drift(events: list[tuple[str, int, int]]) -> None:
 def test_dumps_that_were_read_late_do_not_drift() -> None:
     """nfszbx was starved while a connection closed: the next dump had been printed before that."""
     kernel, audit = Kernel(), make_audit()
-    audit.take_dump(kernel.dump(), kernel.read_sockets())
+    audit.take_dump(kernel.dump(), kernel.read_sockets)
     kernel.flow(1, 1000)
     audit.take_sockets(kernel.read_sockets())
     kernel.flow(2, 5000)
     late = [kernel.dump(), kernel.dump()]
     kernel.close(1)
-    drifts = [drift for dump in late for drift in audit.take_dump(dump, kernel.read_sockets())]
+    drifts = [drift for dump in late for drift in audit.take_dump(dump, kernel.read_sockets)]
     for _ in range(3):
-        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets())
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
         audit.take_sockets(kernel.read_sockets())
-        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets())
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
     assert {drift.bytes for drift in drifts} == {0}
 
 
@@ -118,9 +118,9 @@ def test_connections_that_outlive_their_listener_do_not_drift() -> None:
     drifts: list[Drift] = []
     for kernel.listens in (True, False, True, True, True):
         kernel.flow(1, 1000)
-        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets())
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
         audit.take_sockets(kernel.read_sockets())
-        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets())
+        drifts += audit.take_dump(kernel.dump(), kernel.read_sockets)
     assert drifts
     assert {drift.bytes for drift in drifts} == {0}
 
@@ -130,10 +130,10 @@ def test_what_was_missed_is_told(missing_percent: int, count: int) -> None:
     kernel, audit = Kernel(missing_percent), make_audit()
     drifts: list[Drift] = []
     for number in range(3):
-        audit.take_dump(kernel.dump(), kernel.read_sockets())
+        audit.take_dump(kernel.dump(), kernel.read_sockets)
         audit.take_sockets(kernel.read_sockets())
-        audit.take_dump(kernel.dump(), kernel.read_sockets())
-        drifts = audit.take_dump(kernel.dump(), kernel.read_sockets())
+        audit.take_dump(kernel.dump(), kernel.read_sockets)
+        drifts = audit.take_dump(kernel.dump(), kernel.read_sockets)
         kernel.flow(number, count)
     drift = find(drifts)
     assert drift.truth == Truth(count, count)
@@ -152,7 +152,7 @@ def test_a_new_child_begins_a_new_audit() -> None:
     for begin_ns in (1, 1, 1, 2, 2, 2, 3, 3, 3):
         audit.take_sockets(kernel.read_sockets())
         kernel.flow(1, 1000)
-        assert audit.take_dump(kernel.dump(begin_ns), kernel.read_sockets()) == []
+        assert audit.take_dump(kernel.dump(begin_ns), kernel.read_sockets) == []
 
 
 def test_reading_that_ended_after_the_mark_of_the_dump_is_not_used() -> None:
@@ -161,7 +161,7 @@ def test_reading_that_ended_after_the_mark_of_the_dump_is_not_used() -> None:
         mark = kernel.mark()
         audit.take_sockets(kernel.read_sockets())
         kernel.flow(1, 1000)
-        assert audit.take_dump(kernel.dump(end_ns=mark), kernel.read_sockets()) == []
+        assert audit.take_dump(kernel.dump(end_ns=mark), kernel.read_sockets) == []
 
 
 def test_connections_that_vanish_leave_the_truth_unknown() -> None:
@@ -173,7 +173,7 @@ def test_connections_that_vanish_leave_the_truth_unknown() -> None:
         if number == 2:
             del kernel.live[2]
         kernel.flow(1, 1000)
-        for drift in audit.take_dump(kernel.dump(), kernel.read_sockets()):
+        for drift in audit.take_dump(kernel.dump(), kernel.read_sockets):
             assert drift.bytes == 0
 
 
@@ -182,7 +182,17 @@ def test_closed_connections_that_cannot_be_read_stop_the_audit_only() -> None:
     for _ in range(6):
         audit.take_sockets(kernel.read_sockets())
         dump = dataclasses.replace(kernel.dump(), closed_bytes=None)
-        assert audit.take_dump(dump, kernel.read_sockets()) == []
+        assert audit.take_dump(dump, kernel.read_sockets) == []
+
+
+def test_sockets_are_summed_only_for_a_dump_that_is_audited() -> None:
+    kernel, audit = Kernel(), make_audit()
+
+    def refuse() -> SocketReading:
+        raise AssertionError("summed for nothing")
+
+    for _ in range(5):
+        audit.take_dump(kernel.dump(), refuse)
 
 
 def test_services_that_share_ports_share_their_drift() -> None:

@@ -142,7 +142,6 @@ def describe_intervals(name: str, seconds: float) -> dict[str, Any]:
         "least_rate": min(rates),
         "largest_jump_seconds": max(jumps),
         "least_jump_seconds": min(jumps),
-        "longest_seconds": max(d["health"]["interval_seconds"] for d in documents),
         "restarts": sum(documents[-1]["health"]["child_restarts_total"].values()),
     }
 
