@@ -114,7 +114,8 @@ class Counters:
             base = _Child(dump.begin_ns, dump.begin_ns)
         if dump.end_ns == base.end_ns:
             return None
-        complete = base is self._child or (first_ever and not self._continues)
+        takes_over = self._child is not None and dump.begin_ns == self._child.end_ns
+        complete = base is self._child or takes_over or (first_ever and not self._continues)
         child = _follow(base, dump)
         gap_ns = base.end_ns - self._child.end_ns if self._child else 0
         self._child = child

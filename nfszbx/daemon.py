@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from nfszbx.child.crash_loop import LoopNews
+from nfszbx.child.memory import Memory
 from nfszbx.child.missed_runs import read_missed_runs
 from nfszbx.child.process import ChildProcess
 from nfszbx.child.states import EndReason
@@ -22,10 +23,11 @@ from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
 from nfszbx.reload import compare, keep
-from nfszbx.script import render_script
+from nfszbx.script import Script, render_script
 from nfszbx.sinks.opened import SINK_STOP_SECONDS, OpenSinks
 from nfszbx.sinks.worker import SinkWorker
 from nfszbx.state import StateDirectory
+from nfszbx.successor import Successor
 from nfszbx.systemd import ServiceManager
 from nfszbx.watch import TransportWatch, log_omissions
 
@@ -35,6 +37,8 @@ FIRST_DUMP_SECONDS = 15.0
 """What bpftrace may take to compile and attach before the first interval counts as overdue."""
 READY_SECONDS = 60.0
 """A service is ready with its first dump. Where intervals are longer, it is taken for ready now."""
+RENEWAL_SECONDS = 600.0
+"""Between two times that a bpftrace is replaced for its map or its memory."""
 MAX_NOTICES = 100
 """Different lines of bpftrace's standard error that are logged; it repeats itself at each start."""
 
@@ -84,6 +88,9 @@ class Daemon:
             config.interval_seconds,
             plan.map_max_entries,
         )
+        self._successor: Successor | None = None
+        self._renewed_at = float("-inf")
+        self._memory = Memory()
         self._observer = Observer(plan, config.audit_interval_seconds)
         self._keepers = [SinkWorker(counters)] if counters else []
         self._stopping = self._reload_is_due = False
@@ -116,6 +123,8 @@ class Daemon:
                     self._observer.poll(is_needed=self._pipeline.needs_readings)
                 )
                 self._follow(self._watch.poll())
+                self._renew_if_needed()
+                self._poll_successor()
                 # A child that is only late brings everything with its next dump.
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
                     self._publish(measured=False)
@@ -123,9 +132,11 @@ class Daemon:
                 if self._reload_is_due:
                     self._reload()
             self._service.begin_stop()
+            self._give_up_successor()
             for event in self._supervisor.stop():
                 self._take(event)
         finally:
+            self._give_up_successor()
             self._supervisor.kill()
             self._sinks.stop()
             for keeper in self._keepers:
@@ -177,61 +188,126 @@ class Daemon:
         self._pipeline.change_rows(config.max_clients, config.client_idle_seconds)
         if changes.new_plan:
             self._follow(plan)
-            self._interval_seconds = config.interval_seconds
-            self._supervisor.change_limits(config.interval_seconds, plan.map_max_entries)
-            self._set_overdue()
-            self._observer = Observer(self._pipeline.plan, config.audit_interval_seconds)
         _log.info("configuration reloaded; changed: %s", ", ".join(changes.keys) or "nothing")
         if changes.at_restart:
             _log.warning("these wait for a restart: %s", ", ".join(changes.at_restart))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Line):
-            begin_ns = self._pipeline.begin_ns
-            if self._pipeline.take_line(event.text, unix_seconds(), boot_ns()):
-                over = self._supervisor.note_dump()
-                if over is not None:
-                    self._take(over)
-                self._on_trial = False
-                self._trouble = ""
-                if self._supervisor.pid is not None:
-                    self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
-                self._observe()
-                self._publish(measured=True)
-            elif self._pipeline.begin_ns != begin_ns:
-                self._observer.expect_dump()
+            self._take_line(event.text)
         elif isinstance(event, Ended):
-            self._pipeline.take_end(event.reason)
-            if self._on_trial:
-                self._go_back()
-            is_known = event.news is LoopNews.KNOWN
-            _log.log(logging.DEBUG if is_known else logging.WARNING, event.describe())
-            self._trouble = f"bpftrace ended ({event.reason}): {event.detail}; "
+            self._take_end(event)
         elif isinstance(event, LoopOver):
             _log.warning("bpftrace works again: the crash loop of %d ends is over", event.ends)
         elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
             self._known_notices.add(event.text)
             _log.log(_judge_notice(event.text), "bpftrace: %s", event.text)
 
+    def _take_line(self, text: str) -> None:
+        begin_ns = self._pipeline.begin_ns
+        if self._pipeline.take_line(text, unix_seconds(), boot_ns()):
+            over = self._supervisor.note_dump()
+            if over is not None:
+                self._take(over)
+            self._on_trial = False
+            self._trouble = ""
+            if self._supervisor.pid is not None:
+                self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
+            self._observe()
+            self._publish(measured=True)
+        elif self._pipeline.begin_ns != begin_ns:
+            self._observer.expect_dump()
+
+    def _take_end(self, end: Ended) -> None:
+        self._pipeline.take_end(end.reason)
+        if self._successor is not None:
+            self._adopt(self._successor.plan, self._successor.script)
+            self._give_up_successor()
+        elif self._on_trial:
+            self._go_back()
+        is_known = end.news is LoopNews.KNOWN
+        _log.log(logging.DEBUG if is_known else logging.WARNING, end.describe())
+        self._trouble = f"bpftrace ended ({end.reason}): {end.detail}; "
+
     def _follow(self, plan: Plan | None) -> None:
-        """Go on with another plan; what flows until the new bpftrace counts is not measured."""
+        """Go on with another plan; with a second bpftrace beside the first, if that counts."""
         if plan is None:
             return
         log_omissions(plan)
+        self._give_up_successor()
         script = render_script(plan)
-        if script != self._script or plan.rpc_hooks:  # their module may have been loaded anew
+        if script == self._script and not plan.rpc_hooks:  # their module may have been loaded anew
+            self._adopt(plan, script)
+        elif self._supervisor.delivers:
+            self._successor = Successor(self._program, script, plan, self._pipeline)
+        else:
             for event in self._supervisor.stop():
                 self._take(event)
             self._pipeline.take_stop()
-            self._script, self._on_trial = script, True
+            self._adopt(plan, script)
+            self._on_trial = True
+
+    def _adopt(self, plan: Plan, script: Script) -> None:
+        """From now on this is in force, and what the next child is given."""
         self._pipeline.change_plan(plan)
+        self._script = script
+        self._interval_seconds = plan.interval_seconds
+        self._supervisor.change_limits(plan.interval_seconds, plan.map_max_entries)
+        self._observer = Observer(plan, self._config.audit_interval_seconds)
+        self._set_overdue()
+
+    def _renew_if_needed(self) -> None:
+        """With a bpftrace that has an empty map, and as little memory as this one had at first."""
+        if self._successor is not None or not self._supervisor.delivers:
+            return
+        plan, now = self._pipeline.plan, monotonic_seconds()
+        if self._pipeline.is_map_nearly_full:
+            why = f"the map of clients is nearly full ({plan.map_max_entries} entries)"
+        elif self._memory.has_grown(self._supervisor.pid):
+            why = "bpftrace has taken more and more memory"
+        else:
+            return
+        if now >= self._renewed_at + RENEWAL_SECONDS:
+            self._renewed_at = now
+            _log.info("%s; another bpftrace is started, to take over", why)
+            self._successor = Successor(self._program, self._script, plan, self._pipeline)
+
+    def _poll_successor(self) -> None:
+        successor = self._successor
+        if successor is None:
+            return
+        for event in successor.poll():
+            if isinstance(event, Ended):
+                _log.warning("the new bpftrace has come to nothing: %s", event.detail)
+                self._give_up_successor()
+                if successor.plan.rpc_hooks:
+                    self._follow(leave_out_rpc(successor.plan))
+                return
+            self._take(event)
+        if successor.is_ready:
+            for last in self._supervisor.stop():
+                self._take(last)
+            self._pipeline.take_stop()
+            self._go_on_with(successor)
+
+    def _go_on_with(self, successor: Successor) -> None:
+        successor.supervisor.inherit(self._supervisor)
+        self._supervisor, self._successor = successor.supervisor, None
+        self._pipeline.go_on_with_successor()
+        self._adopt(successor.plan, successor.script)
+        _log.info("the new bpftrace counts, the old one has ended")
+
+    def _give_up_successor(self) -> None:
+        if self._successor is not None:
+            self._successor.kill()
+            self._successor = None
 
     def _go_back(self) -> None:
         """When the script that was changed to has ended before its first dump."""
         plan = leave_out_rpc(self._pipeline.plan)
         log_omissions(plan)
-        self._pipeline.change_plan(plan)
-        self._script, self._on_trial = render_script(plan), False
+        self._adopt(plan, render_script(plan))
+        self._on_trial = False
 
     def _observe(self) -> None:
         self._observer.expect_dump()

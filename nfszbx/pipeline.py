@@ -14,6 +14,7 @@ from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError, LineError
+from nfszbx.handover import Handover, Start
 from nfszbx.health import ChildHealth, Health, SinkHealth
 from nfszbx.ledger import Ledger
 from nfszbx.plan import Plan
@@ -46,6 +47,10 @@ class Pipeline:
         self.plan = plan
         """The one in force."""
         self._reader = DumpReader(plan.byte_order)
+        self._start: Start | None = None
+        """Where the child began to be news that took over from one that still counted."""
+        self._handover: Handover | None = None
+        self._successor: DumpReader | None = None
         self._counters = Counters(max_clients, client_idle_seconds, saved)
         self._ledger = Ledger(Accounts(plan.audited))
         self._before: tuple[Sight, Sight] | None = None
@@ -63,7 +68,7 @@ class Pipeline:
         self._last_dump_unix_seconds: float | None = None
         self._lag_ns = 0
         self._timed = False
-        self._refusing = self._warned_of_map = False
+        self._refusing = False
 
     def take_line(self, text: str, unix_seconds: float, boot_ns: int | None = None) -> bool:
         """Take a line of the child's; True when it completed a dump that could be used.
@@ -71,12 +76,10 @@ class Pipeline:
         ``unix_seconds`` and ``boot_ns`` say when it was read, on the wall clock and on the clock of
         the dumps; a recorded stream has only the former.
         """
+        takes_over = self._handover is not None and self._successor is None
         try:
-            record = self._reader.read_line(text)
-            if isinstance(record, LostEvents):
-                self._lost_events += record.count
-                _log.warning("bpftrace lost %d records", record.count)
-            if record is None or isinstance(record, LostEvents):
+            record = self._read_dump(text)
+            if record is None:
                 return False
             ledger = self._ledger.copy()
             dump = ledger.take_dump(record, self._before, fits=self._fits(record))
@@ -94,10 +97,57 @@ class Pipeline:
         recovered = ledger.recovered_bytes.total() - self._ledger.recovered_bytes.total()
         self._ledger, self._before = ledger, None
         self.dump = record
+        if self._handover is not None and boot_ns is not None:
+            self._handover.take_old(record, boot_ns, fits=self._fits(record))
         self._take_delta(delta, record, unix_seconds, boot_ns)
         if recovered > MAX_UNCERTAINTY * sum(count.interval for count in delta.totals.values()):
             self._timed = False  # it came before, and has no rate now
+        if takes_over:
+            self._timed = False  # the old one had stopped counting some time before its last mark
         return True
+
+    def _read_dump(self, text: str) -> Dump | None:
+        """What the line completes, as the dump of a child that began where the last one ended."""
+        record = self._reader.read_line(text)
+        if isinstance(record, LostEvents):
+            self._lost_events += record.count
+            _log.warning("bpftrace lost %d records", record.count)
+        if not isinstance(record, Dump):
+            return None
+        if self._handover is not None and self._successor is None:
+            self._start = self._handover.finish(record)
+            if self._start is None:  # it was made before the old child had been read to its end
+                return None
+            self._handover = None
+        return self._start.apply(record) if self._start is not None else record
+
+    def begin_handover(self) -> None:
+        """Another child is started beside this one, to take over when it counts."""
+        self._handover, self._successor = Handover(), DumpReader(self.plan.byte_order)
+
+    def take_line_of_successor(self, text: str) -> bool:
+        """Take a line of the other child; True when it completed a dump."""
+        if self._handover is None or self._successor is None:
+            raise ValueError("no handover has begun")
+        try:
+            record = self._successor.read_line(text)
+        except DumpError as error:
+            _log.warning("refused, of the bpftrace that is to take over: %s", error)
+            return False
+        if not isinstance(record, Dump):
+            return False
+        self._handover.take_new(record)
+        return True
+
+    def go_on_with_successor(self) -> None:
+        """The old child has given its last dump: what comes now is the other one's."""
+        if self._successor is None:
+            raise ValueError("no handover has begun")
+        self._reader, self._successor = self._successor, None
+
+    def end_handover(self) -> None:
+        """The other child has come to nothing."""
+        self._handover = self._successor = None
 
     def _fits(self, dump: Dump) -> bool:
         """Had the kernel's maps room for everything?"""
@@ -140,11 +190,12 @@ class Pipeline:
         self._gaps += not delta.complete
         self._gap_seconds += delta.gap_ns / NANOSECONDS_PER_SECOND
         self._last_dump_unix_seconds = unix_seconds - lag_ns / NANOSECONDS_PER_SECOND
-        max_entries = self.plan.map_max_entries
-        if delta.map_entries >= NEARLY_FULL * max_entries and not self._warned_of_map:
-            self._warned_of_map = True
-            remedy = "a larger map_max_entries, or a restart, gives new clients rows again"
-            _log.warning("the map of clients is nearly full (%d entries); %s", max_entries, remedy)
+
+    @property
+    def is_map_nearly_full(self) -> bool:
+        """Will new clients soon have no place in the kernel's map?"""
+        entries = self._delta.map_entries if self._delta else 0
+        return entries >= NEARLY_FULL * self.plan.map_max_entries
 
     def change_plan(self, plan: Plan) -> None:
         """Go on with another plan of the same machine."""
@@ -164,6 +215,9 @@ class Pipeline:
 
     def take_stop(self) -> None:
         """A child has ended, asked or not."""
+        self._start = None
+        if self._successor is None:
+            self._handover = None
         self._missed_runs_of_ended = self._missed_runs or 0
         self._drift = {}
 

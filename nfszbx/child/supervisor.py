@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 from nfszbx.child.crash_loop import LOOP_SECONDS, CrashLoop, LoopNews
 from nfszbx.child.process import ChildProcess
@@ -81,8 +82,7 @@ class Supervisor:
     ) -> None:
         """``map_max_entries`` is what the script's maps hold, for what a dump may be long."""
         self._start = start
-        self._silence_seconds = float(SILENT_INTERVALS * interval_seconds)
-        self._max_output_bytes = MAX_OUTPUT_BYTES + MAX_OUTPUT_BYTES_PER_ENTRY * map_max_entries
+        self.change_limits(interval_seconds, map_max_entries)
         self._process: ChildProcess | None = None
         self._life = ChildLife()
         self._loop = CrashLoop()
@@ -121,7 +121,7 @@ class Supervisor:
         return self._has_delivered
 
     def change_limits(self, interval_seconds: int, map_max_entries: int) -> None:
-        """Those of the next child; to be called while there is none."""
+        """Those of the child; call it while there is none, or when it has just been taken over."""
         self._silence_seconds = float(SILENT_INTERVALS * interval_seconds)
         self._max_output_bytes = MAX_OUTPUT_BYTES + MAX_OUTPUT_BYTES_PER_ENTRY * map_max_entries
 
@@ -135,15 +135,19 @@ class Supervisor:
         self._unused_lines = 0
         return LoopOver(self._loop.ends) if self._loop.note_dump(now) else None
 
-    def poll(self) -> Iterator[Event]:
-        """What has happened; waits a fraction of a second when nothing has.
+    def inherit(self, other: Self) -> None:
+        """Go on for another one whose child this one's has replaced: its history is ours."""
+        self._loop, self._has_delivered = other._loop, other._has_delivered
+
+    def poll(self, wait_seconds: float = _READ_TIMEOUT_SECONDS) -> Iterator[Event]:
+        """What has happened; waits so long when nothing has.
 
         Raises :class:`BpftraceError` when no child has ever worked and none is likely to.
         """
         now = monotonic_seconds()
         if self._process is None:
             if now < self._start_at:
-                time.sleep(min(_READ_TIMEOUT_SECONDS, self._start_at - now))
+                time.sleep(min(wait_seconds, self._start_at - now))
                 return
             try:
                 self._process = self._start()
@@ -154,7 +158,7 @@ class Supervisor:
             self._used_bytes = self._unused_lines = 0
             self._deadline = now + START_TIMEOUT_SECONDS + self._silence_seconds
         read_before = self._process.read_bytes
-        yield from self._read(self._process)
+        yield from self._read(self._process, wait_seconds)
         is_quiet = self._process.read_bytes == read_before
         # What waits to be read may be the dump that is missed: after a pause of nfszbx itself.
         overdue_seconds = monotonic_seconds() - self._deadline
@@ -180,7 +184,7 @@ class Supervisor:
         process.send_signal(signal.SIGTERM)
         deadline = monotonic_seconds() + STOP_TIMEOUT_SECONDS
         while not (process.ended or self._is_flooding(process)) and monotonic_seconds() < deadline:
-            yield from self._read(process)
+            yield from self._read(process, _READ_TIMEOUT_SECONDS)
         self.kill()
         self._life.take(ChildEvent.STOPPED)
 
@@ -194,8 +198,8 @@ class Supervisor:
         unused_bytes = process.read_bytes - self._used_bytes
         return unused_bytes > self._max_output_bytes or self._unused_lines > MAX_OUTPUT_LINES
 
-    def _read(self, process: ChildProcess) -> Iterator[Event]:
-        for text in process.read_lines(_READ_TIMEOUT_SECONDS):
+    def _read(self, process: ChildProcess, wait_seconds: float) -> Iterator[Event]:
+        for text in process.read_lines(wait_seconds):
             self._unused_lines += 1
             yield Line(text)
         for text in process.read_stderr_lines():

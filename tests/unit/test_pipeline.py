@@ -275,10 +275,53 @@ def test_self_metrics(pipeline: Pipeline, plan: Plan) -> None:
     assert values(samples, catalog.LAST_DUMP)[()] == samples.unix_seconds
 
 
-def test_map_that_is_nearly_full_is_told_once(plan: Plan, caplog: pytest.LogCaptureFixture) -> None:
-    pipeline = Pipeline(dataclasses.replace(plan, map_max_entries=6), 500, DAY_SECONDS, ())
-    play(pipeline, LINES)
-    assert caplog.text.count("nearly full (6 entries)") == 1
+def test_map_that_is_nearly_full_is_told(plan: Plan) -> None:
+    for entries, is_nearly_full in ((6, True), (100, False)):
+        small = dataclasses.replace(plan, map_max_entries=entries)
+        pipeline = Pipeline(small, 500, DAY_SECONDS, ())
+        assert not pipeline.is_map_nearly_full
+        play(pipeline, LINES)
+        assert pipeline.is_map_nearly_full == is_nearly_full
+
+
+def test_another_child_takes_over(pipeline: Pipeline) -> None:
+    """Both count the same traffic; the interval in which they change is whole, but has no rate."""
+
+    def say(kind: str, end_ns: int, count: int = 0) -> list[str]:
+        maps = {"@total_bytes": {"3": count}, "@client_bytes": {f"3,0,{1 << 32}": count}}
+        records = [{"type": "map", "data": {name: table}} for name, table in maps.items()]
+        mark = {"type": "printf", "data": f"nfszbx {kind} {end_ns}"}
+        return [json.dumps(each) for each in (*(records if count else []), mark)]
+
+    def take(lines: list[str], read_ns: int) -> bool:
+        return [pipeline.take_line(line, NOW, read_ns) for line in lines][-1]
+
+    def look() -> Samples:
+        return pipeline.make_samples(NOW, measured=True, child=UP)
+
+    take(say("begin", 5), 5)
+    assert take(say("end", 1000, 700), 1001)
+    pipeline.begin_handover()
+    found = [pipeline.take_line_of_successor(line) for line in say("begin", 1100)]
+    assert take(say("end", 2000, 900), 2001)
+    found += [pipeline.take_line_of_successor(line) for line in say("end", 2100, 80)]
+    assert found == [False, False, False, True]
+    assert pipeline.take_line_of_successor("garbage") is False
+    assert take(say("last", 2500, 1000), 2600)
+    pipeline.take_stop()
+    pipeline.go_on_with_successor()
+    assert not take(say("end", 2550, 181), 2551)  # made before the old one had been read
+    assert take(say("end", 3100, 230), 3101)
+    joined = look()
+    assert take(say("end", 4100, 240), 4101)
+    after = look()
+    totals = [values(each, catalog.RECEIVE_BYTES)[SMBD] for each in (joined, after)]
+    # 80 of the new one's were 900 of the old one's: 50 of its 230 may be news, 130 after 1000.
+    assert totals == [1050, 1060]
+    assert joined.complete
+    assert not values(joined, catalog.RECEIVE_RATE)
+    assert values(after, catalog.RECEIVE_RATE)
+    assert values(after, catalog.GAPS) == {(): 0}
 
 
 def test_row_of_refusals_is_logged_once(
