@@ -253,7 +253,7 @@ class Daemon:
         self._script = script
         self._interval_seconds = plan.interval_seconds
         self._supervisor.change_limits(plan.interval_seconds, plan.map_max_entries)
-        self._observer = Observer(plan, self._config.audit_interval_seconds)
+        self._observer.change_plan(plan, self._config.audit_interval_seconds)
         self._set_overdue()
 
     def _renew_if_needed(self) -> None:

@@ -30,17 +30,31 @@ class Observer:
     """Belongs to the main thread; costs a reading of the sockets per dump, and two per audit."""
 
     def __init__(self, plan: Plan, audit_interval_seconds: int) -> None:
-        self._reader = SocketReader(port for group in plan.audited for port in group.ports)
-        self._audit = Audit(plan.audited, plan.measured_directions)
-        self._interval_seconds = plan.interval_seconds
-        self._audit_interval_seconds = audit_interval_seconds
         self._read_at: float | None = None
-        self._audited_at = float("-inf")
-        self._is_on = bool(plan.audited) and is_first_pid_namespace()
         self._failure = ""
         self._drifting: set[str] = set()
+        self._begin(plan, audit_interval_seconds)
         if plan.audited and not self._is_on:
             _log.info("no audit: this container does not see the processes of all servers")
+
+    def _begin(self, plan: Plan, audit_interval_seconds: int) -> None:
+        self._plan = plan
+        self._reader = SocketReader(port for group in plan.audited for port in group.ports)
+        self._audit = Audit(plan.audited, plan.measured_directions)
+        self._audit_interval_seconds = audit_interval_seconds
+        self._audited_at = float("-inf")
+        self._is_on = bool(plan.audited) and is_first_pid_namespace()
+
+    def change_plan(self, plan: Plan, audit_interval_seconds: int) -> None:
+        """Go on with another plan.
+
+        Where the same services are found stays known: the ledger takes connections that it has not
+        seen before for new ones.
+        """
+        reader, is_same = self._reader, plan.audited == self._plan.audited
+        self._begin(plan, audit_interval_seconds)
+        if is_same:
+            self._reader = reader
 
     def poll(self, *, is_needed: bool) -> tuple[Sight, Sight] | None:
         """Two readings when the next dump is close and they are due.
@@ -70,7 +84,9 @@ class Observer:
     def expect_dump(self) -> None:
         """The next one comes an interval from now."""
         if self._is_on:
-            self._read_at = monotonic_seconds() + max(0.0, self._interval_seconds - LEAD_SECONDS)
+            self._read_at = monotonic_seconds() + max(
+                0.0, self._plan.interval_seconds - LEAD_SECONDS
+            )
 
     def take_dump(self, dump: Dump) -> tuple[Sight | None, Drifts | None]:
         """A reading right after the dump; and the drift, when the dump completes an audit."""

@@ -162,7 +162,8 @@ class Pipeline:
     @property
     def needs_readings(self) -> bool:
         """Are the sockets to be read before the next dump: may something still be missing?"""
-        is_new_child = self.dump is None or self.dump.begin_ns != self._reader.begin_ns
+        begin_ns = self._start.begin_ns if self._start else self._reader.begin_ns
+        is_new_child = self.dump is None or self.dump.begin_ns != begin_ns
         return is_new_child or self._ledger.needs_readings
 
     def take_before(self, sights: tuple[Sight, Sight] | None) -> None:

@@ -311,6 +311,7 @@ def test_another_child_takes_over(pipeline: Pipeline) -> None:
     pipeline.take_stop()
     pipeline.go_on_with_successor()
     assert not take(say("end", 2550, 181), 2551)  # made before the old one had been read
+    assert pipeline.needs_readings  # the ledger finds what was missed in between
     assert take(say("end", 3100, 230), 3101)
     joined = look()
     assert take(say("end", 4100, 240), 4101)

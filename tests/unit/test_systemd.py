@@ -106,6 +106,17 @@ def test_message_that_was_lost_is_sent_again(tmp_path: Path) -> None:
     listener.socket.close()
 
 
+def test_systemd_that_does_not_read_holds_up_nothing(listener: Listener) -> None:
+    """With a timeout a turn would take so long, again and again; hanging, this test would fail."""
+    manager = make_manager(listener)
+    for number in range(1000):  # more than a queue holds
+        manager.turn(float(number), str(number), is_ready=True)
+    held = listener.read()
+    assert held[:2] == ["READY=1", "STATUS=0"]
+    manager.turn(2000.0, "999", is_ready=True)
+    assert listener.read() == ["STATUS=999"]
+
+
 def test_without_systemd_nothing_happens() -> None:
     manager = ServiceManager({}, PID)
     assert not manager.is_there
