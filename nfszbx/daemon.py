@@ -123,7 +123,6 @@ class Daemon:
                     self._observer.poll(is_needed=self._pipeline.needs_readings)
                 )
                 self._follow(self._watch.poll())
-                self._renew_if_needed()
                 self._poll_successor()
                 # A child that is only late brings everything with its next dump.
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
@@ -215,6 +214,8 @@ class Daemon:
                 self._pipeline.take_missed_runs(read_missed_runs(self._supervisor.pid))
             self._observe()
             self._publish(measured=True)
+            if not self._stopping:
+                self._renew_if_needed()
         elif self._pipeline.begin_ns != begin_ns:
             self._observer.expect_dump()
 
