@@ -10,6 +10,8 @@ from nfszbx.script import Script
 
 FULL_CYCLE_DUMPS = 2
 """The first dump may come while probes are still being attached."""
+START_TIMEOUT_SECONDS = 900.0
+"""On a machine that is overloaded; nothing is missed while the other one counts."""
 
 
 class Successor:
@@ -19,7 +21,10 @@ class Successor:
         self.script = script
         self.plan = plan
         self.supervisor = Supervisor(
-            lambda: ChildProcess(program, script), plan.interval_seconds, plan.map_max_entries
+            lambda: ChildProcess(program, script),
+            plan.interval_seconds,
+            plan.map_max_entries,
+            START_TIMEOUT_SECONDS,
         )
         self._pipeline = pipeline
         self._dumps = 0

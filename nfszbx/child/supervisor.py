@@ -78,10 +78,15 @@ class Supervisor:
     """At most one child at a time. All methods belong to one thread, the program's main one."""
 
     def __init__(
-        self, start: Callable[[], ChildProcess], interval_seconds: int, map_max_entries: int = 0
+        self,
+        start: Callable[[], ChildProcess],
+        interval_seconds: int,
+        map_max_entries: int = 0,
+        start_timeout_seconds: float = START_TIMEOUT_SECONDS,
     ) -> None:
         """``map_max_entries`` is what the script's maps hold, for what a dump may be long."""
         self._start = start
+        self._start_timeout_seconds = start_timeout_seconds
         self.change_limits(interval_seconds, map_max_entries)
         self._process: ChildProcess | None = None
         self._life = ChildLife()
@@ -138,6 +143,7 @@ class Supervisor:
     def inherit(self, other: Self) -> None:
         """Go on for another one whose child this one's has replaced: its history is ours."""
         self._loop, self._has_delivered = other._loop, other._has_delivered
+        self._start_timeout_seconds = other._start_timeout_seconds
 
     def poll(self, wait_seconds: float = _READ_TIMEOUT_SECONDS) -> Iterator[Event]:
         """What has happened; waits so long when nothing has.
@@ -156,7 +162,7 @@ class Supervisor:
                 return
             self._life.take(ChildEvent.STARTED)
             self._used_bytes = self._unused_lines = 0
-            self._deadline = now + START_TIMEOUT_SECONDS + self._silence_seconds
+            self._deadline = now + self._start_timeout_seconds + self._silence_seconds
         read_before = self._process.read_bytes
         yield from self._read(self._process, wait_seconds)
         is_quiet = self._process.read_bytes == read_before

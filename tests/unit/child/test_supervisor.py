@@ -32,12 +32,12 @@ def make_program(tmp_path: Path) -> MakeProgram:
 
 
 @pytest.fixture
-def supervise(make_program: MakeProgram) -> Iterator[Callable[[str], Supervisor]]:
+def supervise(make_program: MakeProgram) -> Iterator[Callable[..., Supervisor]]:
     made = []
 
-    def make(text: str) -> Supervisor:
+    def make(text: str, start_timeout_seconds: float = 60.0) -> Supervisor:
         program = make_program(text)
-        made.append(Supervisor(lambda: ChildProcess(program, SCRIPT), interval_seconds=1))
+        made.append(Supervisor(lambda: ChildProcess(program, SCRIPT), 1, 0, start_timeout_seconds))
         return made[-1]
 
     yield make
@@ -142,11 +142,8 @@ def test_silence_after_a_dump_ends_the_child(supervise: Callable[[str], Supervis
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_child_that_never_delivers_is_given_up(
-    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor_module, "START_TIMEOUT_SECONDS", -2.5)
-    supervisor = supervise("exec sleep 60")
+def test_child_that_never_delivers_is_given_up(supervise: Callable[..., Supervisor]) -> None:
+    supervisor = supervise("exec sleep 60", start_timeout_seconds=-2.5)
     (end,) = ends(events_until(supervisor, ends))
     assert end.reason is EndReason.START_TIMEOUT
 
