@@ -11,7 +11,10 @@ from nfszbx.sinks.base import Sink
 from nfszbx.sinks.states import TRANSITIONS, SinkEvent, SinkState
 
 QUEUE_INTERVALS = 360
-"""An hour of ten-second intervals; the oldest is dropped when one more comes."""
+"""An hour of ten-second intervals; the oldest is dropped when one more comes.
+
+The one that is being delivered stays, since nobody knows yet whether the sink takes it.
+"""
 QUEUE_SAMPLES = 200_000
 """The other bound, on memory: some 50 MB. With 500 clients it is reached after 100 intervals.
 
@@ -37,6 +40,8 @@ class SinkWorker:
         self.state = SinkState.STARTING
         self._queue: deque[Samples] = deque()
         self._changed = threading.Condition()
+        self._is_delivering = False
+        """The first of the queue is with the sink: only what comes of that tells how it counts."""
         self._stopping = False
         self._failure = ""
         self._delivered = self._dropped = self._errors = 0
@@ -59,8 +64,9 @@ class SinkWorker:
             if self.is_gone:
                 self._dropped += 1
                 return
-            while len(self._queue) >= find_queue_bound(samples):
-                self._queue.popleft()
+            bound = max(find_queue_bound(samples), 1 + self._is_delivering)
+            while len(self._queue) >= bound:
+                del self._queue[self._is_delivering]
                 self._dropped += 1
             self._queue.append(samples)
             self._changed.notify()
@@ -104,37 +110,39 @@ class SinkWorker:
                 if not self._queue:
                     return
                 samples = self._queue[0]
+                self._is_delivering = True
             try:
                 self._sink.deliver(samples)
             except SinkUnavailableError as error:
-                self._note_failure(f"{error}; will try again", samples, SinkEvent.UNAVAILABLE)
+                self._note_failure(f"{error}; will try again", SinkEvent.UNAVAILABLE)
                 with self._changed:
                     if self._changed.wait_for(lambda: self._stopping, back_off):
                         return
                 back_off = min(back_off * 2, MAX_BACK_OFF_SECONDS)
                 continue
             except SinkRefusedError as error:
-                self._note_failure(str(error), samples, SinkEvent.REFUSED)
+                self._note_failure(str(error), SinkEvent.REFUSED)
             except SinkGoneError as error:
-                self._note_failure(str(error), samples, SinkEvent.GONE)
+                self._note_failure(str(error), SinkEvent.GONE)
                 return
             except Exception:  # noqa: BLE001  a fault of the sink must not take the measuring down
                 _log.exception("sink %s failed", self._sink.name)
-                self._note_failure("internal error", samples, SinkEvent.REFUSED)
+                self._note_failure("internal error", SinkEvent.REFUSED)
             else:
-                self._note_success(samples)
+                self._note_success()
             back_off = FIRST_BACK_OFF_SECONDS
 
-    def _note_success(self, samples: Samples) -> None:
+    def _note_success(self) -> None:
         if self._failure:
             _log.info("sink %s works again", self._sink.name)
         with self._changed:
             self._failure = ""
             self.state = TRANSITIONS[self.state, SinkEvent.TAKEN]
+            self._is_delivering = False
             self._delivered += 1
-            self._take_off(samples)
+            self._queue.popleft()
 
-    def _note_failure(self, message: str, samples: Samples, event: SinkEvent) -> None:
+    def _note_failure(self, message: str, event: SinkEvent) -> None:
         """Count the failure; log it when it is not the same as the one before."""
         if message != self._failure:
             _log.warning("sink %s: %s", self._sink.name, message)
@@ -142,11 +150,10 @@ class SinkWorker:
             self._failure = message
             self._errors += 1
             self.state = TRANSITIONS[self.state, event]
-            if event is not SinkEvent.UNAVAILABLE:
+            self._is_delivering = False
+            if event is SinkEvent.REFUSED:
                 self._dropped += 1
-                self._take_off(samples)
-
-    def _take_off(self, samples: Samples) -> None:
-        """Remove the samples, unless a full queue has dropped them in the meantime."""
-        if self._queue and self._queue[0] is samples:
-            self._queue.popleft()
+                self._queue.popleft()
+            elif event is SinkEvent.GONE:
+                self._dropped += len(self._queue)
+                self._queue.clear()

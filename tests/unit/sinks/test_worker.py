@@ -25,11 +25,13 @@ class FakeSink:
     def __init__(self, *faults: Exception) -> None:
         self.faults = list(faults)
         self.taken: list[float] = []
+        self.is_entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
         self.closed = False
 
     def deliver(self, samples: Samples) -> None:
+        self.is_entered.set()
         self.gate.wait(WAIT_SECONDS)
         if self.faults:
             raise self.faults.pop(0)
@@ -69,13 +71,49 @@ def test_slow_sink_does_not_delay_the_caller_and_the_oldest_are_dropped(
     sink = FakeSink()
     sink.gate.clear()
     worker = SinkWorker(sink)
-    for number in range(10):
+    worker.put(samples(0))
+    assert sink.is_entered.wait(WAIT_SECONDS)
+    for number in range(1, 10):
         worker.put(samples(number))  # returns although nothing is taken
     assert worker.health().queue_length == 3
     assert worker.health().dropped == 7
     sink.gate.set()
     worker.stop(WAIT_SECONDS)
-    assert sink.taken[-3:] == [7, 8, 9]
+    assert sink.taken == [0, 8, 9]
+
+
+@pytest.mark.parametrize("bound", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("fault", "taken"),
+    [
+        (None, 1),
+        (SinkRefusedError("unknown host"), 0),
+        (ZeroDivisionError("bug"), 0),
+        (SinkUnavailableError("down"), 1),
+        (SinkGoneError("nobody reads"), 0),
+    ],
+)
+def test_interval_counts_as_delivered_or_as_dropped_when_the_queue_fills_during_its_delivery(
+    fault: Exception | None, taken: int, bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever becomes of it: never as both, nor as none."""
+    monkeypatch.setattr(worker_module, "QUEUE_INTERVALS", bound)
+    monkeypatch.setattr(worker_module, "FIRST_BACK_OFF_SECONDS", 0.01)
+    sink = FakeSink(*[fault] if fault else [])
+    sink.gate.clear()
+    worker = SinkWorker(sink)
+    worker.put(samples(0))
+    assert sink.is_entered.wait(WAIT_SECONDS)
+    for number in range(1, 10):
+        worker.put(samples(number))
+    assert worker.health().queue_length == max(2, bound)
+    sink.gate.set()
+    wait_for(lambda: worker.health().queue_length == 0)
+    worker.stop(WAIT_SECONDS)
+    health = worker.health()
+    assert (health.delivered, health.delivered + health.dropped) == (len(sink.taken), 10)
+    assert sink.taken.count(0) == taken
+    assert worker.is_gone or sink.taken[-1] == 9
 
 
 @pytest.mark.parametrize("rows", [5, 2, 0])
