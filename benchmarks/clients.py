@@ -32,7 +32,6 @@ from nfszbx.dump import Dump, DumpReader
 from nfszbx.health import Health
 from nfszbx.plan import Plan
 from nfszbx.samples import make_samples
-from nfszbx.sinks import prometheus as prometheus_module
 from nfszbx.sinks.prometheus import PrometheusSink
 from nfszbx.sinks.zabbix import ZabbixDocuments
 from nfszbx.spool import Spool, SpoolLimits
@@ -135,7 +134,6 @@ def make_health(plan: Plan, now: float) -> Health:
 def run(clients: int, rows: int, path: Path) -> Result:
     """All stages, dump after dump, in this process."""
     plan = open_pipeline(rows, 1_048_576).plan
-    prometheus_module.CONNECTION_TIMEOUT_SECONDS = 600  # the machine may be busy with other work
     reader, counters, watch = DumpReader("little"), Counters(rows, CLIENT_IDLE_SECONDS), Stopwatch()
     zabbix = ZabbixConfig(
         max_clients=min(rows, ZABBIX_MAX_CLIENTS), clients_interval_seconds=INTERVAL_SECONDS

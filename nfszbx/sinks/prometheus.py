@@ -4,11 +4,13 @@ The library's own server starts a thread for every connection without bound and 
 so its handler and its encoders run here under a server that has both.
 """
 
+import io
 import logging
 import math
 import socket
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
@@ -26,6 +28,13 @@ from nfszbx.samples import Samples
 
 MAX_CONNECTIONS = 16
 CONNECTION_TIMEOUT_SECONDS = 10
+"""For the whole request, and then for each chunk of the answer that is read."""
+ANSWER_TIMEOUT_SECONDS = 60
+"""For the whole answer: a minute is how often Prometheus scrapes by default."""
+CHUNK_BYTES = 65_536
+
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+_SEND_AFTER_CLOSE = struct.pack("ii", 0, 0)
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +59,10 @@ class _SamplesCollector(Collector):
 
 
 class _Server(ThreadingHTTPServer):
-    """At most so many connections at once, each for so long; one more is closed at once.
+    """At most so many connections at once; one more is closed at once.
 
-    The deadline is that of the whole connection: one that trickles in byte by byte meets it as
-    well as an idle one.
+    The deadline is that of the whole request: one that trickles in byte by byte meets it as well
+    as an idle one.
     """
 
     daemon_threads = True
@@ -74,6 +83,11 @@ class _Server(ThreadingHTTPServer):
                 return False
             self._deadlines[request] = monotonic_seconds() + CONNECTION_TIMEOUT_SECONDS
         return True
+
+    def end_deadline(self, connection: socket.socket) -> None:
+        """The request is there."""
+        with self._lock:
+            self._deadlines[connection] = math.inf
 
     def service_actions(self) -> None:
         """Every half second: end what is overdue. Its thread notices and closes it."""
@@ -96,6 +110,52 @@ class _Server(ThreadingHTTPServer):
         """A scraper that goes away in the middle is its own business."""
 
 
+class _ChunkWriter(io.BufferedIOBase):
+    """Writes in chunks, and calls what limits each of them before it."""
+
+    def __init__(self, file: io.BufferedIOBase, limit_chunk: Callable[[], None]) -> None:
+        self._file = file
+        self._limit_chunk = limit_chunk
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401  any buffer
+        with memoryview(data) as whole:
+            for begin in range(0, whole.nbytes, CHUNK_BYTES):
+                self._limit_chunk()
+                self._file.write(whole[begin : begin + CHUNK_BYTES])
+            return whole.nbytes
+
+
+class _Handler(MetricsHandler):
+    """Gives a large answer the time that it takes, as long as it is read.
+
+    A connection whose answer ends before its end is reset: a half that ends with a line would look
+    like the whole.
+    """
+
+    server: _Server
+
+    def do_GET(self) -> None:  # noqa: N802  http.server's own
+        """Making the answer takes what it takes; the reader can do nothing to prolong that."""
+        self.server.end_deadline(self.connection)
+        self._end = monotonic_seconds() + ANSWER_TIMEOUT_SECONDS
+        # The kernel would otherwise tell only after megabytes that the reader goes on reading.
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, CHUNK_BYTES)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+        self.wfile = _ChunkWriter(self.wfile, self._limit_chunk)
+        try:
+            super().do_GET()
+        except OSError:
+            self.connection.close()  # before the server ends it, as if the answer were whole
+            raise
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _SEND_AFTER_CLOSE)
+
+    def _limit_chunk(self) -> None:
+        left = self._end - monotonic_seconds()
+        if left <= 0:
+            raise TimeoutError
+        self.connection.settimeout(min(left, CONNECTION_TIMEOUT_SECONDS))
+
+
 class PrometheusSink:
     """The endpoint ``http://ADDRESS:PORT/metrics``."""
 
@@ -107,7 +167,7 @@ class PrometheusSink:
         registry = CollectorRegistry()
         registry.register(self._collector)
         ProcessCollector(registry=registry)
-        handler = MetricsHandler.factory(registry)
+        handler = _Handler.factory(registry)
         family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
         try:
             self._server = _Server(family, (config.address, config.port), handler)
@@ -129,7 +189,7 @@ class PrometheusSink:
         self._collector.samples = samples
 
     def close(self) -> None:
-        """Stop listening, and end what is still connected."""
+        """Stop listening, and end connections without a request; answers have their own limit."""
         self._server.shutdown()
         self._server.server_close()
         self._server.end_connections(math.inf)

@@ -126,6 +126,81 @@ def test_connections_that_idle_or_trickle_are_ended(
             time.sleep(0.1)
 
 
+def deliver_large_answer(sink: PrometheusSink) -> int:
+    """Of so many bytes, more than the kernel keeps for a reader that does not read."""
+    sink.deliver(client_samples(*(f"{number}{'x' * 4000}" for number in range(4000))))
+    return 16_000_000
+
+
+def connect_slow_reader(port: int) -> socket.socket:
+    """One whose kernel keeps little for it, and that has asked."""
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    reader.connect(("127.0.0.1", port))
+    reader.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+    return reader
+
+
+def read_slowly(reader: socket.socket, bytes_per_second: int) -> bytes:
+    """All there is; half a second is waited before each part, so that many parts take long."""
+    parts, part = [], b"-"
+    while part:
+        time.sleep(0.5)
+        part = reader.recv(bytes_per_second // 2, socket.MSG_WAITALL)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_large_answer_is_not_cut_while_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, sink: PrometheusSink, port: int
+) -> None:
+    """It takes four times as long as a reader may rest."""
+    monkeypatch.setattr(prometheus, "CONNECTION_TIMEOUT_SECONDS", 1.0)
+    size = deliver_large_answer(sink)
+    with connect_slow_reader(port) as reader:
+        began = time.monotonic()
+        answer = read_slowly(reader, bytes_per_second=size // 4)
+    assert time.monotonic() - began > 4.0
+    assert len(answer) > size
+    assert answer.endswith(b"\n")
+
+
+def test_reader_that_stops_reading_is_reset(
+    monkeypatch: pytest.MonkeyPatch, sink: PrometheusSink, port: int
+) -> None:
+    """All places are taken by such readers: at the deadline they are free again."""
+    monkeypatch.setattr(prometheus, "CONNECTION_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(prometheus, "MAX_CONNECTIONS", 3)
+    deliver_large_answer(sink)
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(connect_slow_reader(port))
+            for _ in range(prometheus.MAX_CONNECTIONS)
+        ]
+        for reader in readers:
+            assert reader.recv(100)  # its answer has begun
+        sink.deliver(client_samples("10.0.0.1"))
+        with pytest.raises(OSError, match=r"."):
+            scrape(port)
+        time.sleep(3.5)  # the deadline, how often the server looks, and a second more
+        assert "10.0.0.1" in scrape(port)
+        with pytest.raises(ConnectionResetError):
+            read_slowly(readers[0], bytes_per_second=1_000_000)
+
+
+def test_reader_that_only_trickles_is_reset_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, sink: PrometheusSink, port: int
+) -> None:
+    monkeypatch.setattr(prometheus, "CONNECTION_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(prometheus, "ANSWER_TIMEOUT_SECONDS", 3.0)
+    size = deliver_large_answer(sink)
+    with connect_slow_reader(port) as reader:
+        began = time.monotonic()
+        with pytest.raises(ConnectionResetError):
+            read_slowly(reader, bytes_per_second=size // 40)
+        assert 3.0 < time.monotonic() - began < 10.0
+
+
 def test_open_connections_do_not_delay_the_stop(port: int) -> None:
     sink = PrometheusSink(PrometheusConfig(port=port))
     with ExitStack() as stack:
