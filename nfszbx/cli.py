@@ -2,9 +2,10 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,6 +31,9 @@ from nfszbx.state import StateDirectory
 from nfszbx.streams import open_standard_streams, redirect_to_nowhere
 from nfszbx.watch import log_omissions
 from nfszbx.zabbix import commands as zabbix_commands
+
+_UsageError: Any = typer.BadParameter.__bases__[0]
+"""Click's. Typer has Click inside or beside itself, by version, so it is not to be imported."""
 
 _log = logging.getLogger(__name__)
 
@@ -186,16 +190,27 @@ def _get_facts(path: Path | None, settings: Config) -> KernelFacts:
         ) from None
 
 
+def _tell(message: str, hint: str) -> None:
+    sys.stderr.write(f"nfszbx: {message}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")
+
+
 def main() -> None:
     """Run the command and exit with its code."""
     open_standard_streams()
     try:
-        app()
+        sys.exit(app(prog_name="nfszbx", standalone_mode=False))
     except NfszbxError as error:
-        sys.stderr.write(f"nfszbx: {error}\n")
-        if error.hint:
-            sys.stderr.write(f"hint: {error.hint}\n")
+        _tell(str(error), error.hint)
         sys.exit(error.exit_code)
+    except _UsageError as error:
+        if message := error.format_message():  # without any word, help has been printed instead
+            command = error.ctx.command_path if error.ctx else "nfszbx"
+            _tell(message.rstrip("."), f"{command} --help tells what there is")
+        sys.exit(ConfigurationError.exit_code)
+    except typer.Abort:  # what an older Typer makes of an interrupt; others exit themselves
+        sys.exit(128 + signal.SIGINT)
     except OSError as error:  # of standard output, or of an incomplete installation
         what = (
             f"cannot read {error.filename}" if error.filename else "cannot write to standard output"

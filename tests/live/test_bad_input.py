@@ -196,15 +196,6 @@ def test_closed_standard_streams(closed: str) -> None:
         assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize(
-    "words", [["run", "--max-clients", "many"], ["fly"], ["run", "--nonsense"]]
-)
-def test_wrong_words(words: list[str]) -> None:
-    status, said = run(*words)
-    assert status == 2
-    assert "Usage" in said
-
-
 @pytest.mark.parametrize("content", [None, "{}", "nonsense"])
 def test_facts_file_that_is_none(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "facts.json"

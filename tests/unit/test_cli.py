@@ -1,0 +1,81 @@
+"""What is said of wrong words on the command line: as of all else that is wrong."""
+
+import sys
+
+import pytest
+
+from nfszbx.cli import main
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/nfszbx", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "command"),
+    [
+        (["fly"], "No such command 'fly'", "nfszbx"),
+        (["zabbix", "fly"], "No such command 'fly'", "nfszbx zabbix"),
+        (["run", "--nonsense"], "No such option: --nonsense", "nfszbx run"),
+        (["check", "word"], "Got unexpected extra argument", "nfszbx check"),
+        (["run", "--max-clients"], "Option '--max-clients' requires an argument", "nfszbx"),
+        (["run", "--max-clients", "x"], "Invalid value for '--max-clients': ", "nfszbx run"),
+    ],
+)
+def test_wrong_words(
+    words: list[str],
+    message: str,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, output, said = run(monkeypatch, capsys, *words)
+    first, *others = said.splitlines()
+    assert first.startswith(f"nfszbx: {message}")
+    assert others == [f"hint: {command} --help tells what there is"]
+    assert (status, output) == (2, "")
+
+
+def test_wrong_setting_is_told_alike(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, said = run(monkeypatch, capsys, "facts", "--config", "/no/such/file")
+    assert said.startswith("nfszbx: ")
+    assert "\nhint: " in said
+    assert status == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [([], 2), (["--help"], 0), (["zabbix"], 2), (["run", "--help"], 0)]
+)
+def test_help(
+    words: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found, output, said = run(monkeypatch, capsys, *words)
+    assert (found, said) == (status, "")
+    assert " ".join(["Usage: nfszbx", *words]).removesuffix(" --help") in output
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    status, output, said = run(monkeypatch, capsys, "--version")
+    assert (status, output.startswith("nfszbx "), said) == (0, True, "")
+
+
+def test_status_of_a_command_is_that_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``zabbix check`` ends by it, not by an error."""
+    flags = ["--zabbix-server", "127.0.0.1:1", "--config", "/dev/null"]
+    status, output, said = run(monkeypatch, capsys, "zabbix", "check", *flags)
+    assert (status, said) == (7, "")
+    assert "PROBLEM" in output
