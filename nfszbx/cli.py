@@ -20,6 +20,7 @@ from nfszbx.options import (
     ConfigOption,
     ZabbixAgentConfigOption,
     ZabbixHostOption,
+    ZabbixPortOption,
     ZabbixServerOption,
     make_zabbix_flags,
 )
@@ -70,9 +71,9 @@ def run(
     prometheus_address: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     prometheus_port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     zabbix_server: ZabbixServerOption = None,
-    zabbix_port: Annotated[int | None, typer.Option(help="Trapper port of the server.")] = None,
-    zabbix_agent_config: ZabbixAgentConfigOption = None,
+    zabbix_port: ZabbixPortOption = None,
     zabbix_host: ZabbixHostOption = None,
+    zabbix_agent_config: ZabbixAgentConfigOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not start when anything is left out.")
     ] = False,
@@ -88,8 +89,7 @@ def run(
         Flag("--way", ("way",), way),
         Flag("--prometheus-address", ("prometheus", "address"), prometheus_address),
         Flag("--prometheus-port", ("prometheus", "port"), prometheus_port),
-        Flag("--zabbix-port", ("zabbix", "port"), zabbix_port),
-        *make_zabbix_flags(zabbix_server, zabbix_host, zabbix_agent_config),
+        *make_zabbix_flags(zabbix_server, zabbix_port, zabbix_host, zabbix_agent_config),
     )
     settings = _load(config, *flags)
     start_logging(settings.log_level)

@@ -13,6 +13,9 @@ ConfigOption = Annotated[
 ZabbixServerOption = Annotated[
     list[str] | None, typer.Option("--zabbix-server", help="Name or address; repeat for several.")
 ]
+ZabbixPortOption = Annotated[
+    int | None, typer.Option("--zabbix-port", help="Trapper port of the servers.")
+]
 ZabbixHostOption = Annotated[
     str | None,
     typer.Option("--zabbix-host", help="This machine's name in Zabbix; default: its host name."),
@@ -26,11 +29,12 @@ ZabbixAgentConfigOption = Annotated[
 
 
 def make_zabbix_flags(
-    servers: list[str] | None, host: str | None, agent_config: str | None
+    servers: list[str] | None, port: int | None, host: str | None, agent_config: str | None
 ) -> tuple[Flag, ...]:
     """The settings that these options stand for."""
     return (
         Flag("--zabbix-server", ("zabbix", "servers"), tuple(servers) if servers else None),
+        Flag("--zabbix-port", ("zabbix", "port"), port),
         Flag("--zabbix-host", ("zabbix", "host"), host),
         Flag("--zabbix-agent-config", ("zabbix", "agent_config"), agent_config),
     )

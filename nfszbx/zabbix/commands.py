@@ -12,6 +12,7 @@ from nfszbx.options import (
     ConfigOption,
     ZabbixAgentConfigOption,
     ZabbixHostOption,
+    ZabbixPortOption,
     ZabbixServerOption,
     make_zabbix_flags,
 )
@@ -60,12 +61,14 @@ def install(
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     zabbix_server: ZabbixServerOption = None,
+    zabbix_port: ZabbixPortOption = None,
     zabbix_host: ZabbixHostOption = None,
     zabbix_agent_config: ZabbixAgentConfigOption = None,
     group: Annotated[str, typer.Option(help="Host group of a new host.")] = "Linux servers",
 ) -> None:
     """Import the template, make or link the host, and send a test value."""
-    settings = _load(config, url, token_file, zabbix_server, zabbix_host, zabbix_agent_config)
+    flags = make_zabbix_flags(zabbix_server, zabbix_port, zabbix_host, zabbix_agent_config)
+    settings = _load(config, url, token_file, flags)
     install_all(settings, group, typer.echo)
 
 
@@ -75,11 +78,13 @@ def check(
     url: UrlOption = None,
     token_file: TokenFileOption = None,
     zabbix_server: ZabbixServerOption = None,
+    zabbix_port: ZabbixPortOption = None,
     zabbix_host: ZabbixHostOption = None,
     zabbix_agent_config: ZabbixAgentConfigOption = None,
 ) -> None:
     """Find out why Zabbix shows nothing, and say what to change."""
-    settings = _load(config, url, token_file, zabbix_server, zabbix_host, zabbix_agent_config)
+    flags = make_zabbix_flags(zabbix_server, zabbix_port, zabbix_host, zabbix_agent_config)
+    settings = _load(config, url, token_file, flags)
     problems = 0
     for finding in check_zabbix(settings):
         problems += bool(finding.hint)
@@ -95,19 +100,13 @@ def check(
 
 
 def _load(
-    config: Path | None,
-    url: str | None,
-    token_file: str | None,
-    servers: list[str] | None,
-    host: str | None,
-    agent_config: str | None,
+    config: Path | None, url: str | None, token_file: str | None, flags: tuple[Flag, ...]
 ) -> ZabbixConfig:
-    flags = (
+    api_flags = (
         Flag("--url", ("zabbix", "api", "url"), url),
         Flag("--token-file", ("zabbix", "api", "token_file"), token_file),
-        *make_zabbix_flags(servers, host, agent_config),
     )
-    return load_config(config, os.environ, flags).zabbix
+    return load_config(config, os.environ, (*api_flags, *flags)).zabbix
 
 
 def _parse(version: str) -> tuple[int, ...]:

@@ -1,10 +1,13 @@
 """What is said of wrong words on the command line: as of all else that is wrong."""
 
 import sys
+from typing import Any
 
 import pytest
+import typer.main
 
-from nfszbx.cli import main
+from nfszbx.cli import app, main
+from tests.network import free_port
 
 
 def run(
@@ -74,8 +77,19 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 def test_status_of_a_command_is_that_of_the_program(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``zabbix check`` ends by it, not by an error."""
-    flags = ["--zabbix-server", "127.0.0.1:1", "--config", "/dev/null"]
+    """``zabbix check`` ends by it, not by an error: no server is at the port of the flag."""
+    port = free_port()
+    flags = ["--zabbix-server", "127.0.0.1", "--zabbix-port", str(port), "--config", "/dev/null"]
     status, output, said = run(monkeypatch, capsys, "zabbix", "check", *flags)
     assert (status, said) == (7, "")
-    assert "PROBLEM" in output
+    assert f"PROBLEM  zabbix 127.0.0.1:{port}" in output
+
+
+@pytest.mark.parametrize("command", ["install", "check"])
+def test_zabbix_commands_reach_the_servers_by_the_same_flags_as_a_run(command: str) -> None:
+    """Otherwise they would set up, or judge, something else than what is going to run."""
+    every: Any = typer.main.get_command(app)
+    run, other = every.commands["run"], every.commands["zabbix"].commands[command]
+    wanted = {flag for option in run.params for flag in option.opts if flag.startswith("--zabbix-")}
+    assert len(wanted) == 4
+    assert wanted <= {flag for option in other.params for flag in option.opts}
