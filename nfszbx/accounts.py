@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nfszbx.connections import Connection, Connections, Identity, Moved, bound_low
 from nfszbx.dump import Dump
 from nfszbx.plan import PortGroup
-from nfszbx.traffic import Direction, Slot, Transport, name_client
+from nfszbx.traffic import Direction, Slot, name_client
 
 _MAX_REMEMBERED = 65_536
 
@@ -31,10 +31,14 @@ class Accounts:
     def __init__(self, groups: Iterable[PortGroup]) -> None:
         self.groups = tuple(groups)
         self._by_port = {port: n for n, group in enumerate(self.groups) for port in group.ports}
-        self._by_service = {s: n for n, group in enumerate(self.groups) for s in group.services}
-        # The same clients come again with every dump.
+        self._by_slot = {
+            Slot(service, direction): (n, direction)
+            for n, group in enumerate(self.groups)
+            for service in group.services
+            for direction in Direction
+        }
+        # The same connections come again with every reading.
         self._remember_pair = lru_cache(_MAX_REMEMBERED)(self._make_pair)
-        self._remember_one = lru_cache(_MAX_REMEMBERED)(self._make_one)
 
     def list_of(self, connection: Connection) -> tuple[Account, Account]:
         """In the order of ``Direction``."""
@@ -45,12 +49,6 @@ class Accounts:
         received, transmitted = (Account(group, client, direction) for direction in Direction)
         return received, transmitted
 
-    def _make_one(self, slot: Slot, client: str) -> Account | None:
-        group = self._by_service.get(slot.service)
-        if group is None or slot.transport is not Transport.TCP:
-            return None
-        return Account(group, client, slot.direction)
-
     def list_all(self, connections: Connections) -> set[Account]:
         """Those that have connections."""
         return {account for each in connections.values() for account in self.list_of(each)}
@@ -59,9 +57,10 @@ class Accounts:
         """What a dump says, without what does not go over TCP."""
         sums: Sums = Counter()
         for (slot, client), count in counts.items():
-            account = self._remember_one(slot, client)
-            if account is not None:
-                sums[account] += count
+            if place := self._by_slot.get(slot):
+                group, direction = place
+                account = Account(group, client, direction)
+                sums[account] = sums.get(account, 0) + count
         return sums
 
     def sum_high(self, connections: Connections) -> Sums:

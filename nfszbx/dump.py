@@ -8,6 +8,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from struct import Struct
 from typing import Literal
 
 from nfszbx.errors import DumpError, LineError
@@ -52,7 +54,8 @@ class DumpReader:
     """Takes the lines of a stream one by one and gives out the dumps that are complete."""
 
     def __init__(self, byte_order: Literal["little", "big"]) -> None:
-        self._byte_order: Literal["little", "big"] = byte_order
+        # An address is two 64-bit halves that were read from memory in the machine's order.
+        self._address = Struct("<QQ" if byte_order == "little" else ">QQ")
         self.begin_ns: int | None = None
         """When the child began whose lines come now."""
         self._spoiled = ""
@@ -143,12 +146,12 @@ class DumpReader:
         match = _KEY.fullmatch(key)
         if match is None:
             raise DumpError(f"not the key of a client: {key!r:.100}")
-        # Two 64-bit halves that were read from memory in the machine's order.
-        halves = (int(half) % _LIMIT for half in match.group(2, 3))
-        address = b"".join(half.to_bytes(8, self._byte_order) for half in halves)
-        return _slot(match[1]), name_client(address)
+        slot, first, second = match.groups()
+        address = self._address.pack(int(first) % _LIMIT, int(second) % _LIMIT)
+        return _slot(slot), name_client(address)
 
 
+@lru_cache(maxsize=len(SLOTS_BY_NUMBER))  # each stands in the key of every client
 def _slot(text: str) -> Slot:
     slot = SLOTS_BY_NUMBER.get(int(text)) if re.fullmatch("[0-9]{1,3}", text) else None
     if slot is None:

@@ -14,6 +14,7 @@ from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
 from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError, LineError
+from nfszbx.garbage import without_collecting
 from nfszbx.handover import Handover, Start
 from nfszbx.health import ChildHealth, Health, SinkHealth
 from nfszbx.ledger import Ledger
@@ -70,6 +71,7 @@ class Pipeline:
         self._timed = False
         self._refusing = False
 
+    @without_collecting()
     def take_line(self, text: str, unix_seconds: float, boot_ns: int | None = None) -> bool:
         """Take a line of the child's; True when it completed a dump that could be used.
 
@@ -233,6 +235,7 @@ class Pipeline:
             total = self._missed_runs_of_ended + missed_runs
             self._missed_runs = max(total, self._missed_runs or 0)
 
+    @without_collecting()
     def make_samples(
         self,
         unix_seconds: float,

@@ -4,7 +4,6 @@
 """
 
 from enum import StrEnum
-from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -85,11 +84,14 @@ SLOT_NUMBERS = {slot: number for number, slot in enumerate(SLOTS, start=1)}
 SLOTS_BY_NUMBER = {number: slot for slot, number in SLOT_NUMBERS.items()}
 
 
-@lru_cache(maxsize=65536)
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+
+
 def name_client(address: bytes) -> str:
     """A client's name: its IP address in the usual form; ``::ffff:a.b.c.d`` is IPv4.
 
     ``address`` has 16 bytes.
     """
-    full = IPv6Address(address)
-    return str(full.ipv4_mapped or full)
+    if address.startswith(_IPV4_MAPPED):  # most are, and ipaddress takes three times as long
+        return f"{address[12]}.{address[13]}.{address[14]}.{address[15]}"
+    return str(IPv6Address(address))
