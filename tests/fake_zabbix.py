@@ -65,3 +65,29 @@ class FakeServer:
             connection.sendall(answer)
         else:
             answer(connection)
+
+
+class MuteServer(FakeServer):
+    """Takes everything; when it has fallen silent it reads, and does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(success(1, 0))
+        self._speaks = threading.Event()
+
+    def fall_silent(self) -> None:
+        self._speaks.clear()
+        self.answers = [self._wait]
+
+    def go_on(self) -> None:
+        """Answer again. What it was sent in silence, it has not taken."""
+        self.requests.clear()
+        self.answers = [success(1, 0)]
+        self._speaks.set()
+
+    def close(self) -> None:
+        self._speaks.set()
+        super().close()
+
+    def _wait(self, connection: socket.socket) -> None:
+        del connection
+        self._speaks.wait(120)

@@ -95,6 +95,8 @@ class Drill:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
+        if kind is None:
+            _assert_growing(self.run.documents)
 
     def wait(self, enough: Callable[[Document], bool]) -> Document:
         """The first document from now on that is enough."""
@@ -160,6 +162,11 @@ class Drill:
         self.fault.lost_bytes = sum(truth[key] - counted[key] for key in keys)
         self.fault.after = self._read(document)
 
+    def assert_nothing_missed(self) -> None:
+        """After the end: every byte was counted, in intervals that were measured whole."""
+        assert self.fault.lost_bytes == 0
+        assert all(document["complete"] for document in self.run.documents)
+
     def count_log(self, words: str) -> int:
         """Lines of the log that have these words."""
         return sum(words in line for line in self.run.log_lines)
@@ -168,7 +175,7 @@ class Drill:
         return read_metric(document, self.fault.metric) if self.fault.metric else None
 
 
-def assert_growing(documents: Sequence[Document]) -> None:
+def _assert_growing(documents: Sequence[Document]) -> None:
     """No counter goes backwards, no rate is below zero."""
     for before, after in pairwise(documents):
         for service, totals in before["services"].items():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import running
-from tests.live.faults import Drill, Fault, Record, assert_growing, read_metric
+from tests.live.faults import Drill, Fault, Record, read_metric
 from tests.live.running import NFSZBX, NfszbxRun
 from tests.live.samba import SambaServer
 from tests.live.unruly import Unruly, write_synthetic
@@ -46,7 +46,6 @@ def test_bpftrace_is_killed(samba: SambaServer, tmp_path: Path, record: Record) 
         drill.wait_for_metric()
         drill.compare()
         assert drill.count_log("bpftrace ended (killed): killed by SIGKILL") == 1
-    assert_growing(drill.run.documents)
     record("bpftrace-killed", fault)
 
 
@@ -67,7 +66,6 @@ def test_bpftrace_hangs(samba: SambaServer, tmp_path: Path, record: Record) -> N
         drill.wait_for_recovery()
         drill.compare()
         assert drill.count_log("bpftrace ended (silent)") == 1
-    assert_growing(drill.run.documents)
     record("bpftrace-hangs", fault)
 
 
@@ -95,7 +93,6 @@ def test_crash_loop(samba: SambaServer, tmp_path: Path, record: Record) -> None:
         drill.begin()
         drill.wait_for_recovery()
         drill.compare()
-    assert_growing(drill.run.documents)
     record("bpftrace-crash-loop", fault)
 
 
@@ -128,7 +125,6 @@ def test_output_that_never_ends(
         assert peak_bytes < MEMORY_BYTES
         fault.note = f"nfszbx took {peak_bytes / 1e6:.0f} MB of memory at most"
         assert drill.count_log("without a usable dump; killed") == 1
-    assert_growing(drill.run.documents)
     record(f"bpftrace-{how}", fault)
 
 
@@ -147,11 +143,10 @@ def test_garbage_lines(samba: SambaServer, tmp_path: Path, record: Record) -> No
         drill.wait_for_metric()
         drill.wait_for_recovery()
         drill.compare()
-        assert (fault.lost_bytes, fault.after) == (0, 1)
+        assert fault.after == 1
         assert drill.count_log("refused: ") == 1
         assert set(drill.run.documents[-1]["health"]["child_restarts_total"].values()) == {0}
-    assert all(document["complete"] for document in drill.run.documents)
-    assert_growing(drill.run.documents)
+    drill.assert_nothing_missed()
     record("bpftrace-garbage", fault)
 
 
