@@ -32,7 +32,7 @@ from nfszbx.dump import Dump, DumpReader
 from nfszbx.health import Health
 from nfszbx.plan import Plan
 from nfszbx.samples import make_samples
-from nfszbx.sinks.prometheus import PrometheusSink
+from nfszbx.sinks.prometheus import PrometheusSink, listen
 from nfszbx.sinks.zabbix import ZabbixDocuments
 from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.traffic import Direction, Service, Slot
@@ -143,7 +143,7 @@ def run(clients: int, rows: int, path: Path) -> Result:
     exposition_bytes = zabbix_bytes = 0
     with (
         path.open(encoding="utf-8") as lines,
-        closing(PrometheusSink(PrometheusConfig(port=port))) as prometheus,
+        closing(PrometheusSink(listen(PrometheusConfig(port=port)))) as prometheus,
         closing(CounterStore(folder / "counters.sqlite3", "boot")) as store,
         closing(ZabbixDocuments(zabbix, folder)) as documents,
         closing(Spool(folder / "spool.sqlite3", ["zabbix"], limits)) as spool,
@@ -169,6 +169,7 @@ def run(clients: int, rows: int, path: Path) -> Result:
                     exposition_bytes = len(answer.read())
             with watch.measure("zabbix"):
                 entries = documents.make_entries(samples)
+                documents.keep(samples)
             with watch.measure("spool"):
                 spool.append(entries)
             assert len(entries) == 2

@@ -23,7 +23,7 @@ from nfszbx import catalog
 from nfszbx.config import Config
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks.spooled import SpooledSink
-from nfszbx.sinks.zabbix import open_zabbix
+from nfszbx.sinks.zabbix import make_clusters, open_zabbix
 from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix.api import ZabbixApi
 from nfszbx.zabbix.host import create_host, find_template, import_template
@@ -136,7 +136,8 @@ def measure(version: str, clients: int) -> str:
             "clients_interval_seconds": int(INTERVAL_SECONDS),
             "timeout_seconds": 60,
         }
-        sink = open_zabbix(Config.model_validate({"zabbix": config, "state_directory": folder}))
+        opened = Config.model_validate({"zabbix": config})
+        sink = open_zabbix(opened, Path(folder), make_clusters(opened.zabbix))
         begin = time.time()
         sink.put(make_samples(clients, begin))
         key = f'nfszbx.client.receive_bytes_per_second["nfsd {address(clients - 1)}"]'

@@ -93,6 +93,7 @@ def run(
     )
     settings = _load(config, *flags)
     start_logging(settings.log_level)
+    os.umask(0o077)  # others may pass through the state directory, and read nothing there
     state = StateDirectory(Path(settings.state_directory))
     if lock and not state.is_ours():
         raise typer.Exit

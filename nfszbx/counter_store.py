@@ -68,6 +68,8 @@ class CounterStore:
         self._connection: sqlite3.Connection | None = None
         self.saved: SavedCounters | None = None
         """What an earlier run has counted in this boot of the machine."""
+        self.saved_unix_seconds = 0.0
+        """The end of the last interval in which any of it has changed; 0 when there is none."""
         try:
             self._connection = self._open()
             self.saved = self._read(self._connection)
@@ -148,6 +150,8 @@ class CounterStore:
                 totals[slot] = count
             else:
                 rows[slot, client] = count
+        (last,) = connection.execute("SELECT MAX(changed_unix_seconds) FROM counters").fetchone()
+        self.saved_unix_seconds = last or 0.0
         return SavedCounters(totals, rows)
 
 

@@ -22,9 +22,10 @@ from nfszbx.log import change_level
 from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
+from nfszbx.privileges import find_account
 from nfszbx.reload import compare, keep
 from nfszbx.script import Script, render_script
-from nfszbx.sinks.opened import SINK_STOP_SECONDS, OpenSinks
+from nfszbx.sinks.supervised import SINK_STOP_SECONDS, SupervisedSinks
 from nfszbx.sinks.worker import SinkWorker
 from nfszbx.state import StateDirectory
 from nfszbx.successor import Successor
@@ -66,12 +67,12 @@ class Daemon:
     ) -> None:
         """Open the sinks, and the counters of an earlier run.
 
-        ``load`` reads the settings again. Raises like :class:`OpenSinks`.
+        ``load`` reads the settings again. Raises like :class:`SupervisedSinks`.
         """
         self._config = config
         self._load = load
         self._service = ServiceManager(os.environ, os.getpid())
-        self._sinks = OpenSinks(config, state)
+        self._sinks = SupervisedSinks(config, state, find_account())
         counters = open_counters(state)
         self._program = facts.bpftrace.path
         self._script = render_script(plan)
@@ -181,9 +182,11 @@ class Daemon:
         plan = self._watch.plan_for(config) if changes.new_plan else self._pipeline.plan
         if plan.obstacles:
             raise plan.obstacles[0].as_error()
-        self._sinks.replace(config, changes.sinks_to_close, changes.sinks_to_open)
+        if changes.new_sinks:
+            self._sinks.replace(config)
         self._config = self._watch.config = config
         change_level(config.log_level)
+        self._sinks.change_level(config.log_level)
         self._pipeline.change_rows(config.max_clients, config.client_idle_seconds)
         if changes.new_plan:
             self._follow(plan)

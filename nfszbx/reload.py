@@ -27,23 +27,21 @@ class Changes:
     at_restart: tuple[str, ...]
     """Those of them that wait for the next start of nfszbx."""
     new_plan: bool
-    sinks_to_close: tuple[str, ...]
-    sinks_to_open: tuple[str, ...]
+    new_sinks: bool
+    """Their process begins anew: it has no rights to read keys or to listen."""
 
 
 def compare(old: Config, new: Config) -> Changes:
     """What differs; ``old`` is in force."""
     keys = tuple(sorted(_list_differences(old, new, "")))
     parts = {key.partition(".")[0] for key in keys}
-    kept = set(old.sinks) & set(new.sinks)
-    anew = {name for name in kept if parts.intersection(SINK_KEYS[name])}
+    has_others = set(old.sinks) != set(new.sinks)
     live = _LIVE_KEYS | _PLAN_KEYS | {"sinks"}.union(*SINK_KEYS.values())
     return Changes(
         keys,
         at_restart=tuple(key for key in keys if key.partition(".")[0] not in live),
         new_plan=bool(parts & _PLAN_KEYS),
-        sinks_to_close=tuple(n for n in dict.fromkeys(old.sinks) if n not in kept or n in anew),
-        sinks_to_open=tuple(n for n in dict.fromkeys(new.sinks) if n not in kept or n in anew),
+        new_sinks=has_others or any(parts.intersection(SINK_KEYS[name]) for name in new.sinks),
     )
 
 

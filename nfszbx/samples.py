@@ -48,6 +48,8 @@ class Samples:
     """Bytes in the interval of every client, with a row or not, by its counter and labels."""
     is_last: bool = False
     """True when counting ended with it."""
+    number: int = 0
+    """Of the interval in this run, from 1; 0 where nobody counts them."""
 
 
 def make_samples(

@@ -28,7 +28,7 @@ from nfszbx.kernel.facts import facts_from_json
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import make_plan
 from nfszbx.samples import Samples
-from nfszbx.sinks.prometheus import PrometheusSink
+from nfszbx.sinks.prometheus import PrometheusSink, listen
 from nfszbx.sinks.zabbix import ZabbixDocuments
 from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.traffic import OTHER, Direction, Service, Slot
@@ -131,7 +131,7 @@ class Soak:
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._port = free_port()
-            self.prometheus = PrometheusSink(PrometheusConfig(port=self._port))
+            self.prometheus = PrometheusSink(listen(PrometheusConfig(port=self._port)))
             opened.callback(self.prometheus.close)
             self.store = CounterStore(self._directory / "counters.sqlite3", "boot")
             opened.callback(self.store.close)
@@ -234,6 +234,7 @@ class Soak:
         self.prometheus.deliver(samples)
         self.store.deliver(samples)
         entries = self.documents.make_entries(samples)
+        self.documents.keep(samples)
         self.spool.append(entries)
         self.appended += len(entries)
         for entry in entries:

@@ -36,6 +36,14 @@ class Worker(Protocol):
     def is_on_disk(self) -> bool:
         """False while what it should have on disk cannot be written there."""
 
+    @property
+    def handed_on(self) -> int:
+        """The number of the last interval that was taken, given up, or put on disk."""
+
+    @property
+    def done(self) -> int:
+        """The number of the last interval that it would not miss if it began anew now."""
+
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""
 

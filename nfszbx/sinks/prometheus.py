@@ -58,7 +58,7 @@ class _SamplesCollector(Collector):
         yield from families.values()
 
 
-class _Server(ThreadingHTTPServer):
+class Listener(ThreadingHTTPServer):
     """At most so many connections at once; one more is closed at once.
 
     The deadline is that of the whole request: one that trickles in byte by byte meets it as well
@@ -68,15 +68,16 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(
-        self, family: int, address: tuple[str, int], handler: type[MetricsHandler]
-    ) -> None:
-        self.address_family = socket.AddressFamily(family)
+    def __init__(self, config: PrometheusConfig) -> None:
+        is_ipv6 = ":" in config.address
+        self.address_family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
+        self.host = f"[{config.address}]" if is_ipv6 else config.address
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, float] = {}
-        super().__init__(address, handler)
+        super().__init__((config.address, config.port), MetricsHandler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401  typeshed's own
+        """Is there room for one more?"""
         del client_address
         with self._lock:
             if len(self._deadlines) >= MAX_CONNECTIONS:
@@ -102,6 +103,7 @@ class _Server(ThreadingHTTPServer):
                         connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: Any) -> None:  # noqa: ANN401  typeshed's own
+        """It has ended."""
         with self._lock:
             self._deadlines.pop(request, None)
         super().shutdown_request(request)
@@ -132,7 +134,7 @@ class _Handler(MetricsHandler):
     like the whole.
     """
 
-    server: _Server
+    server: Listener
 
     def do_GET(self) -> None:  # noqa: N802  http.server's own
         """Making the answer takes what it takes; the reader can do nothing to prolong that."""
@@ -156,33 +158,36 @@ class _Handler(MetricsHandler):
         self.connection.settimeout(min(left, CONNECTION_TIMEOUT_SECONDS))
 
 
+def listen(config: PrometheusConfig) -> Listener:
+    """Nobody is answered yet. Raises :class:`SinkStartError` when the address cannot be had."""
+    try:
+        return Listener(config)
+    except OSError as error:
+        raise SinkStartError(
+            f"the Prometheus endpoint cannot listen on {config.address} port {config.port}: "
+            f"{error.strerror}",
+            "choose another with --prometheus-port or --prometheus-address",
+        ) from None
+
+
 class PrometheusSink:
     """The endpoint ``http://ADDRESS:PORT/metrics``."""
 
     name = "prometheus"
 
-    def __init__(self, config: PrometheusConfig) -> None:
-        """Listen. Raises :class:`SinkStartError` when the address cannot be had."""
+    def __init__(self, server: Listener) -> None:
+        """Answer whoever connects."""
         self._collector = _SamplesCollector()
         registry = CollectorRegistry()
         registry.register(self._collector)
         ProcessCollector(registry=registry)
-        handler = _Handler.factory(registry)
-        family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
-        try:
-            self._server = _Server(family, (config.address, config.port), handler)
-        except OSError as error:
-            raise SinkStartError(
-                f"the Prometheus endpoint cannot listen on {config.address} port {config.port}: "
-                f"{error.strerror}",
-                "choose another with --prometheus-port or --prometheus-address",
-            ) from None
+        self._server = server
+        self._server.RequestHandlerClass = _Handler.factory(registry)
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="prometheus", daemon=True
         )
         self._thread.start()
-        host = f"[{config.address}]" if ":" in config.address else config.address
-        _log.info("Prometheus endpoint: http://%s:%d/metrics", host, config.port)
+        _log.info("Prometheus endpoint: http://%s:%d/metrics", server.host, server.server_port)
 
     def deliver(self, samples: Samples) -> None:
         """Show these samples from now on."""

@@ -9,7 +9,7 @@ import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -53,6 +53,22 @@ class Target(Protocol):
 
     def explain_refusal(self, topic: str) -> str:
         """What may be the cause when it refuses entries of a topic."""
+
+
+class Documents(Protocol):
+    """Makes entries of intervals."""
+
+    def make_entries(self, samples: Samples) -> Sequence[Entry]:
+        """What is to be sent of it."""
+
+    def keep(self, samples: Samples) -> int:
+        """These entries are in the spool: what they lead to may be kept now.
+
+        The number of the last interval of which nothing is in memory only.
+        """
+
+    def close(self) -> None:
+        """The last call."""
 
 
 class TargetWorker:
@@ -225,15 +241,13 @@ class SpooledSink:
     """Writes samples to the spool, in a thread of its own, and wakes the targets."""
 
     def __init__(
-        self,
-        encode: Callable[[Samples], Sequence[Entry]],
-        spool: Spool,
-        targets: Sequence[Target],
-        close: Callable[[], None] = lambda: None,
+        self, documents: Documents, spool: Spool, targets: Sequence[Target], handed_on: int = 0
     ) -> None:
-        """``close`` is called when nothing is encoded any more."""
+        """``handed_on`` is the number of the last interval that the spool has already."""
         self.is_gone = False
-        self._encode, self._close = encode, close
+        self.handed_on, self.done = handed_on, 0
+        """Numbers of intervals: of the last one in the spool, and what is kept of documents."""
+        self._documents = documents
         self._spool = spool
         self._names = ", ".join(target.name for target in targets)
         self._targets = [TargetWorker(target, spool) for target in targets]
@@ -276,7 +290,7 @@ class SpooledSink:
             target.wait_for_end(deadline)
         self._spool.close(LAST_DISK_SECONDS)
         if not self._thread.is_alive():
-            self._close()
+            self._documents.close()
 
     def _run(self) -> None:
         while True:
@@ -286,10 +300,12 @@ class SpooledSink:
                     return
                 samples = self._queue.popleft()
             try:
-                self._spool.append(self._encode(samples))
+                self._spool.append(self._documents.make_entries(samples))
+                self.done = self._documents.keep(samples)
             except Exception:  # noqa: BLE001  a fault here must not end the thread
                 _log.exception("an interval could not be kept for %s", self._names)
                 self._unwritten += 1
+            self.handed_on = max(self.handed_on, samples.number)
             for target in self._targets:
                 target.wake()
 

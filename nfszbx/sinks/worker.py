@@ -35,7 +35,8 @@ def find_queue_bound(samples: Samples) -> int:
 class SinkWorker:
     """One sink, its queue and its tallies."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, handed_on: int = 0) -> None:
+        """``handed_on`` is the number of the last interval that the sink has had already."""
         self._sink = sink
         self.state = SinkState.STARTING
         self._queue: deque[Samples] = deque()
@@ -45,6 +46,8 @@ class SinkWorker:
         self._stopping = False
         self._failure = ""
         self._delivered = self._dropped = self._errors = 0
+        self.handed_on = handed_on
+        """The number of the last interval that has left the queue."""
         self._thread = threading.Thread(target=self._run, name=f"sink-{sink.name}", daemon=True)
         self._thread.start()
 
@@ -58,14 +61,24 @@ class SinkWorker:
         """The file of counters is a sink, too; of the others nothing has to be."""
         return self.state not in {SinkState.REFUSING, SinkState.BACKING_OFF}
 
+    @property
+    def done(self) -> int:
+        """The same: nothing is made of several intervals."""
+        return self.handed_on
+
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""
         with self._changed:
+            if 0 < samples.number <= self.handed_on:
+                return
             if self.is_gone:
                 self._dropped += 1
+                self.handed_on = samples.number
                 return
             bound = max(find_queue_bound(samples), 1 + self._is_delivering)
             while len(self._queue) >= bound:
+                if not self._is_delivering:
+                    self.handed_on = self._queue[0].number
                 del self._queue[self._is_delivering]
                 self._dropped += 1
             self._queue.append(samples)
@@ -140,7 +153,7 @@ class SinkWorker:
             self.state = TRANSITIONS[self.state, SinkEvent.TAKEN]
             self._is_delivering = False
             self._delivered += 1
-            self._queue.popleft()
+            self.handed_on = self._queue.popleft().number
 
     def _note_failure(self, message: str, event: SinkEvent) -> None:
         """Count the failure; log it when it is not the same as the one before."""
@@ -153,7 +166,8 @@ class SinkWorker:
             self._is_delivering = False
             if event is SinkEvent.REFUSED:
                 self._dropped += 1
-                self._queue.popleft()
+                self.handed_on = self._queue.popleft().number
             elif event is SinkEvent.GONE:
                 self._dropped += len(self._queue)
+                self.handed_on = self._queue[-1].number
                 self._queue.clear()

@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import socket
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +39,36 @@ SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3_600
 _log = logging.getLogger(__name__)
 
 
-def open_zabbix(config: Config) -> SpooledSink:
-    """The sink with its spool.
+@dataclass(frozen=True)
+class Again:
+    """What comes again, after an end of the process that had it."""
 
-    Raises :class:`ConfigurationError` for wrong certificates and keys.
-    """
+    handed_on: int = 0
+    """The number of the last interval that is in the spool."""
+    waiting: Mapping[int, float] = field(default_factory=dict)
+    """The intervals that come first, by number, with the Unix time at which they ended."""
+
+
+NOTHING_AGAIN = Again()
+
+
+def open_zabbix(
+    config: Config,
+    folder: Path,
+    clusters: Sequence[ZabbixCluster],
+    again: Again = NOTHING_AGAIN,
+) -> SpooledSink:
+    """The sink with its spool in that folder, for what :func:`make_clusters` has made."""
     zabbix, spool = config.zabbix, config.spool
-    clusters = make_clusters(zabbix)
-    directory = Path(config.state_directory)
     limits = SpoolLimits(
         spool.max_bytes, spool.max_age_hours * SECONDS_PER_HOUR, spool.replay_seconds
     )
-    documents = ZabbixDocuments(zabbix, directory)
-    spool_path = directory / "spool.sqlite3"
+    documents = ZabbixDocuments(zabbix, folder, again)
     return SpooledSink(
-        documents.make_entries,
-        Spool(spool_path, [cluster.name for cluster in clusters], limits),
+        documents,
+        Spool(folder / "spool.sqlite3", [cluster.name for cluster in clusters], limits),
         clusters,
-        documents.close,
+        again.handed_on,
     )
 
 
@@ -89,7 +102,7 @@ class ZabbixDocuments:
     The clients that Zabbix knows outlast a restart; what was reported of them, until the next boot.
     """
 
-    def __init__(self, config: ZabbixConfig, directory: Path) -> None:
+    def __init__(self, config: ZabbixConfig, directory: Path, again: Again = NOTHING_AGAIN) -> None:
         self._roster_path = directory / "clients.json"
         retention_seconds = config.client_retention_days * SECONDS_PER_DAY
         seen = _read_roster(self._roster_path)
@@ -101,29 +114,52 @@ class ZabbixDocuments:
             for (slot, client), count in saved.rows.items()
         }
         self._cadence = Cadence(config.clients_interval_seconds, self._roster, totals)
+        self._report: Samples | None = None
+        """What the last entries have of clients, and the disk has not."""
+        self._handed_on = again.handed_on
+        ends = {end: number for number, end in again.waiting.items()}
+        self._reported = ends.get(self._counters.saved_unix_seconds, 0)
+        """The number of the last interval whose clients are in the counters on disk."""
         self._problem = ""
 
     def make_entries(self, samples: Samples) -> list[Entry]:
-        """The totals, and the clients when it is time for them."""
+        """The totals, and the clients when it is time for them.
+
+        Of an interval that comes again, only what is missing.
+        """
+        entries = []
+        if samples.number == 0 or samples.number > self._handed_on:
+            entries.append(self._make_totals(samples))
+        if samples.number == 0 or samples.number > self._reported:
+            self._report = self._cadence.advance(samples)
+        if self._report is not None:
+            document = make_document(self._report)
+            rows = {name: document[name] for name in ("time", "complete", "clients")}
+            entries.append(_make_entry(CLIENTS_KEY, self._report, rows))
+        return entries
+
+    def keep(self, samples: Samples) -> int:
+        """Write down what the last entries have of clients, now that the spool has them.
+
+        ``samples`` is what they were made of. The number of the last interval whose clients are on
+        disk.
+        """
+        if self._report is not None and self._write_down(self._report):
+            self._reported = max(self._reported, samples.number)
+        self._report = None
+        return self._reported
+
+    def _make_totals(self, samples: Samples) -> Entry:
         others = tuple(s for s in samples.samples if s.metric.labels != catalog.CLIENT_LABELS)
         document = make_document(replace(samples, samples=others))
         del document["clients"]
-        entries = [_make_entry(TOTALS_KEY, samples, document)]
-        report = self._cadence.advance(samples)
-        if report is not None:
-            document = make_document(report)
-            fields = ("time", "complete", "clients")
-            entries.append(
-                _make_entry(CLIENTS_KEY, report, {field: document[field] for field in fields})
-            )
-            self._keep(report)
-        return entries
+        return _make_entry(TOTALS_KEY, samples, document)
 
     def close(self) -> None:
         """The last call."""
         self._counters.close()
 
-    def _keep(self, report: Samples) -> None:
+    def _write_down(self, report: Samples) -> bool:
         rows = [[*row, round(seen)] for row, seen in self._roster.seen_unix_seconds.items()]
         new = self._roster_path.with_suffix(".new")
         try:
@@ -134,6 +170,8 @@ class ZabbixDocuments:
             if str(error) != self._problem and os.path.isdir(self._roster_path.parent):  # noqa: PTH112  Path.is_dir raises on a failing disk
                 self._problem = str(error)
                 _log.warning("the clients that Zabbix knows cannot be remembered: %s", error)
+            return False
+        return True
 
 
 def _make_entry(key: str, samples: Samples, document: dict[str, Any]) -> Entry:

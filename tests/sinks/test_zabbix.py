@@ -13,7 +13,7 @@ from nfszbx import catalog
 from nfszbx.config import Config
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks.spooled import SpooledSink
-from nfszbx.sinks.zabbix import open_zabbix
+from nfszbx.sinks.zabbix import make_clusters, open_zabbix
 from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 from tests.live.running import NfszbxRun
 from tests.sinks.zabbix_server import ZabbixServer
@@ -53,7 +53,8 @@ def sink(
         "clients_interval_seconds": 10,
         "client_retention_days": 1,
     }
-    sink = open_zabbix(Config.model_validate({"zabbix": zabbix, "state_directory": str(directory)}))
+    config = Config.model_validate({"zabbix": zabbix})
+    sink = open_zabbix(config, directory, make_clusters(config.zabbix))
     try:
         yield sink
     finally:

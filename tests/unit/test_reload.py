@@ -12,7 +12,7 @@ def compare_with(**settings: object) -> Changes:
 
 def test_nothing_has_changed() -> None:
     changes = compare(OLD, OLD)
-    assert changes == Changes((), (), new_plan=False, sinks_to_close=(), sinks_to_open=())
+    assert changes == Changes((), (), new_plan=False, new_sinks=False)
 
 
 def test_keys_are_named_as_in_the_file() -> None:
@@ -36,17 +36,21 @@ def test_what_waits_for_a_restart_is_named_and_kept() -> None:
     assert keep(OLD, new, changes) == Config(sinks=OLD.sinks, max_clients=7)
 
 
-def test_a_sink_with_other_settings_is_opened_anew() -> None:
-    changes = compare_with(prometheus={"port": 9999})
-    assert changes.sinks_to_close == changes.sinks_to_open == ("prometheus",)
-    changes = compare_with(spool={"replay_seconds": 0})
-    assert changes.sinks_to_close == changes.sinks_to_open == ("zabbix",)
+def test_a_sink_with_other_settings_needs_a_new_process() -> None:
+    assert compare_with(prometheus={"port": 9999}).new_sinks
+    assert compare_with(spool={"replay_seconds": 0}).new_sinks
 
 
 def test_sinks_come_and_go() -> None:
-    changes = compare_with(sinks=("console", "zabbix"), prometheus={"port": 9999})
-    assert changes.sinks_to_close == ("prometheus",)
-    assert changes.sinks_to_open == ("console",)
+    assert compare_with(sinks=("prometheus",)).new_sinks
+    assert compare_with(sinks=("prometheus", "zabbix", "console")).new_sinks
+
+
+def test_settings_of_sinks_that_are_not_used_change_nothing() -> None:
+    old = Config(sinks=("console",))
+    new = Config.model_validate({"sinks": ["console"], "prometheus": {"port": 9999}})
+    assert not compare(old, new).new_sinks
+    assert not compare_with(max_clients=7, log_level="debug").new_sinks
 
 
 def test_every_key_is_either_live_or_named() -> None:

@@ -1,84 +1,79 @@
-"""Sinks that are replaced while nfszbx runs."""
+"""Sinks are opened in two steps, and those that get intervals again take what they miss."""
 
+import json
 import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from nfszbx.config import Config, PrometheusConfig
-from nfszbx.errors import SinkStartError
-from nfszbx.sinks.opened import OpenSinks
-from nfszbx.state import StateDirectory
+from nfszbx.config import Config
+from nfszbx.errors import ConfigurationError, SinkStartError
+from nfszbx.samples import Samples
+from nfszbx.sinks.opened import OpenSinks, prepare_sinks
+from tests.network import free_port
 
 
-def is_served(port: int) -> bool:
+def serve_at(port: int, *sinks: str) -> Config:
+    return Config.model_validate({"sinks": sinks, "prometheus": {"port": port}})
+
+
+@contextmanager
+def opened(config: Config, folder: Path, **handed_on: int) -> Iterator[OpenSinks]:
+    sinks = OpenSinks(config, prepare_sinks(config), folder, handed_on, {})
     try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except ConnectionRefusedError:
-        return False
-    return True
+        yield sinks
+    finally:
+        sinks.stop()
 
 
-def serve_at(port: int) -> Config:
-    return Config(sinks=("prometheus",), prometheus=PrometheusConfig(port=port))
+def make_samples(number: int) -> Samples:
+    return Samples(float(number), complete=True, samples=(), number=number)
 
 
-def find_port() -> int:
-    """A free one."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StateDirectory:
-    return StateDirectory(tmp_path / "state")
-
-
-def test_endpoint_moves(state: StateDirectory) -> None:
-    old, new = find_port(), find_port()
-    sinks = OpenSinks(serve_at(old), state)
-    assert is_served(old)
-    sinks.replace(serve_at(new), ["prometheus"], ["prometheus"])
-    assert is_served(new)
-    assert not is_served(old)
+def test_nobody_is_answered_before_the_second_step(tmp_path: Path) -> None:
+    """What is sent to the port waits for the process that is not root any more."""
+    port = free_port()
+    config = serve_at(port, "prometheus")
+    prepared = prepare_sinks(config)
+    with socket.create_connection(("127.0.0.1", port)) as early:
+        early.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        early.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            early.recv(1)
+        sinks = OpenSinks(config, prepared, tmp_path, {}, {})
+        early.settimeout(10)
+        assert early.recv(100).startswith(b"HTTP/1.0 200")
     sinks.stop()
-    assert not is_served(new)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
-def test_sink_that_cannot_be_opened_leaves_the_old_one(state: StateDirectory) -> None:
-    old = find_port()
-    sinks = OpenSinks(serve_at(old), state)
+def test_port_and_keys_are_missed_in_the_first_step(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SinkStartError, match=str(port)):
-            sinks.replace(serve_at(port), ["prometheus"], ["prometheus"])
-    assert is_served(old)
-    assert not sinks.are_gone
-    assert [health.name for health in sinks.healths()] == ["prometheus"]
-    sinks.stop()
+            prepare_sinks(serve_at(port, "prometheus"))
+    tls = {"connect": "psk", "psk_identity": "x", "psk_file": str(tmp_path / "none")}
+    config = Config.model_validate({"sinks": ["zabbix"], "zabbix": {"tls": tls}})
+    with pytest.raises(ConfigurationError, match="psk_file"):
+        prepare_sinks(config)
 
 
-def test_without_new_and_old_ones_nfszbx_is_to_end(
-    monkeypatch: pytest.MonkeyPatch, state: StateDirectory
+def test_console_prints_nothing_twice_and_prometheus_shows_it_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sinks = OpenSinks(serve_at(find_port()), state)
-
-    def refuse(_: PrometheusConfig) -> None:
-        raise SinkStartError("taken")
-
-    monkeypatch.setattr("nfszbx.sinks.opened.PrometheusSink", refuse)
-    with pytest.raises(SinkStartError):
-        sinks.replace(serve_at(find_port()), ["prometheus"], ["prometheus"])
-    assert sinks.are_gone
-
-
-def test_sink_that_is_left_goes_on(state: StateDirectory) -> None:
-    port = find_port()
-    both = serve_at(port).model_copy(update={"sinks": ("prometheus", "console")})
-    sinks = OpenSinks(serve_at(port), state)
-    sinks.replace(both, [], ["console"])
-    assert [health.name for health in sinks.healths()] == ["prometheus", "console"]
-    sinks.replace(serve_at(port), ["console"], [])
-    assert [health.name for health in sinks.healths()] == ["prometheus"]
-    assert is_served(port)
-    sinks.stop()
+    port = free_port()
+    with opened(serve_at(port, "console", "prometheus"), tmp_path, console=2) as sinks:
+        assert sinks.handed_on == {"console": 2, "prometheus": 0}
+        for number in (1, 2, 3):
+            sinks.put(make_samples(number))
+        while sinks.done < 3:
+            pass
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert answer.status == 200
+        assert sinks.handed_on == {"console": 3, "prometheus": 3}
+        assert [health.name for health in sinks.healths()] == ["console", "prometheus"]
+    assert [json.loads(line)["time"] for line in capsys.readouterr().out.splitlines()] == [3.0]

@@ -14,7 +14,7 @@ from nfszbx.config import PrometheusConfig
 from nfszbx.errors import SinkStartError
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks import prometheus
-from nfszbx.sinks.prometheus import PrometheusSink
+from nfszbx.sinks.prometheus import PrometheusSink, listen
 from tests.network import free_port
 
 
@@ -25,7 +25,7 @@ def port() -> int:
 
 @pytest.fixture
 def sink(port: int) -> Iterator[PrometheusSink]:
-    opened = PrometheusSink(PrometheusConfig(port=port))
+    opened = PrometheusSink(listen(PrometheusConfig(port=port)))
     yield opened
     opened.close()
 
@@ -83,18 +83,18 @@ def test_before_the_first_interval(sink: PrometheusSink, port: int) -> None:
 def test_port_in_use(sink: PrometheusSink, port: int) -> None:
     assert sink.name == "prometheus"
     with pytest.raises(SinkStartError, match=f"port {port}: Address already in use") as e:
-        PrometheusSink(PrometheusConfig(port=port))
+        PrometheusSink(listen(PrometheusConfig(port=port)))
     assert "--prometheus-port" in e.value.hint
     assert e.value.exit_code == 6
 
 
 def test_address_that_is_not_ours(port: int) -> None:
     with pytest.raises(SinkStartError, match=r"203\.0\.113\.1"):
-        PrometheusSink(PrometheusConfig(address="203.0.113.1", port=port))
+        PrometheusSink(listen(PrometheusConfig(address="203.0.113.1", port=port)))
 
 
 def test_ipv6_address(port: int) -> None:
-    sink = PrometheusSink(PrometheusConfig(address="::1", port=port))
+    sink = PrometheusSink(listen(PrometheusConfig(address="::1", port=port)))
     try:
         with urllib.request.urlopen(f"http://[::1]:{port}/metrics", timeout=10) as page:
             assert page.status == 200
@@ -107,7 +107,7 @@ def test_connections_that_idle_or_trickle_are_ended(
 ) -> None:
     """More of them than there are places: at the deadline of the first a scrape passes."""
     monkeypatch.setattr(prometheus, "CONNECTION_TIMEOUT_SECONDS", 1.0)
-    sink = PrometheusSink(PrometheusConfig(port=port))
+    sink = PrometheusSink(listen(PrometheusConfig(port=port)))
     with ExitStack() as stack:
         stack.callback(sink.close)
         connections = [
@@ -202,7 +202,7 @@ def test_reader_that_only_trickles_is_reset_in_the_end(
 
 
 def test_open_connections_do_not_delay_the_stop(port: int) -> None:
-    sink = PrometheusSink(PrometheusConfig(port=port))
+    sink = PrometheusSink(listen(PrometheusConfig(port=port)))
     with ExitStack() as stack:
         for _ in range(prometheus.MAX_CONNECTIONS + 5):
             stack.enter_context(socket.create_connection(("127.0.0.1", port)))

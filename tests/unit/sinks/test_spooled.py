@@ -55,6 +55,23 @@ class FakeTarget:
         return f"it does not like {topic}"
 
 
+class FakeDocuments:
+    """Makes the entries of :func:`encode`; ``kept`` has what was in the spool then."""
+
+    def __init__(self) -> None:
+        self.kept: list[int] = []
+
+    def make_entries(self, samples: Samples) -> list[Entry]:
+        return encode(samples)
+
+    def keep(self, samples: Samples) -> int:
+        self.kept.append(samples.number)
+        return samples.number - 1
+
+    def close(self) -> None:
+        pass
+
+
 def encode(samples: Samples) -> list[Entry]:
     """Two entries for every second one."""
     second = int(samples.unix_seconds)
@@ -90,7 +107,7 @@ class Bench:
     def start(self) -> None:
         limits = SpoolLimits(max_bytes=10**7, max_age_seconds=10**6, replay_seconds=300)
         spool = Spool(self.path, (self.first.name, self.second.name), limits)
-        self.sink = SpooledSink(encode, spool, [self.first, self.second])
+        self.sink = SpooledSink(FakeDocuments(), spool, [self.first, self.second])
 
     def put(self, seconds: range) -> None:
         for second in seconds:
@@ -186,11 +203,11 @@ def test_long_outage_does_not_end_the_replay(bench: Bench) -> None:
 def test_fault_in_making_entries_is_survived(
     bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Samples) -> list[Entry]:
+    def fail(*_: object) -> list[Entry]:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.sink, "_encode", fail)
+        patch.setattr(FakeDocuments, "make_entries", fail)
         bench.put(range(1))
         wait_for(lambda: "an interval could not be kept" in caplog.text)
     bench.put(range(1, 2))

@@ -13,7 +13,9 @@ CONFIG = ZabbixConfig.model_validate({"clients_interval_seconds": 10})
 
 def report(documents: ZabbixDocuments, seconds: float, received: int, client: str) -> list[object]:
     """The rows of an interval, without what never changes."""
-    entries = documents.make_entries(make_samples(1_000_000 + seconds, received, client))
+    samples = make_samples(1_000_000 + seconds, received, client)
+    entries = documents.make_entries(samples)
+    documents.keep(samples)
     (entry,) = (entry for entry in entries if entry.topic == CLIENTS_KEY)
     return [
         (row["client"], row["receive_bytes_total"], row["receive_bytes_per_second"])
