@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from nfszbx.errors import ConfigurationError
+from nfszbx.secret_files import explain_unreadable
 
 MAX_INCLUDES = 10
 """How deep files may include others, as in the agents themselves."""
@@ -57,7 +58,7 @@ def _read_lines(path: Path, depth: int) -> Iterator[tuple[str, str]]:
     except OSError as error:
         raise ConfigurationError(
             f"cannot read the agent's configuration {path}: {error.strerror}",
-            "name another file with zabbix.agent_config",
+            explain_unreadable(error, "name another file with zabbix.agent_config"),
         ) from None
     for line in lines:
         key, equals, value = (part.strip() for part in line.partition("="))

@@ -12,7 +12,7 @@ import typer
 from nfszbx import __version__
 from nfszbx.config import Config
 from nfszbx.daemon import Daemon
-from nfszbx.errors import ConfigurationError, KernelError, NfszbxError
+from nfszbx.errors import ConfigurationError, KernelError, NfszbxError, PrivilegeError
 from nfszbx.kernel.facts import KernelFacts, facts_from_json, facts_to_json
 from nfszbx.kernel.read import read_facts
 from nfszbx.log import start_logging
@@ -25,9 +25,11 @@ from nfszbx.options import (
     make_zabbix_flags,
 )
 from nfszbx.plan import make_plan
+from nfszbx.privileges import find_account
 from nfszbx.report import find_idle_services, render_json, render_text
 from nfszbx.script import render_script
 from nfszbx.settings import Flag, load_config
+from nfszbx.sinks.folder import prepare_folder
 from nfszbx.state import StateDirectory
 from nfszbx.streams import open_standard_streams, redirect_to_nowhere
 from nfszbx.watch import log_omissions
@@ -111,6 +113,23 @@ def run(
         ports = sorted({port for service in idle for port in service.ports})
         _log.info("no file server listens on port %s yet; watching", ", ".join(map(str, ports)))
     daemon.run()
+
+
+@app.command()
+def prepare(config: ConfigOption = None) -> None:
+    """Make the state directory, with the folder of the user that talks to the network.
+
+    For a service: run does the same, as far as it has the rights.
+    """
+    settings = _load(config)
+    start_logging(settings.log_level)
+    account = find_account()
+    if account is None:
+        raise PrivilegeError("root is needed to give folders to others", "run it as root")
+    os.umask(0o077)
+    state = StateDirectory(Path(settings.state_directory))
+    if not state.is_in_use:
+        prepare_folder(state.path, account)
 
 
 @app.command()

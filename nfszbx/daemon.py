@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
 
@@ -18,7 +19,7 @@ from nfszbx.counter_store import CounterStore, read_boot_id
 from nfszbx.errors import NfszbxError
 from nfszbx.health import ChildHealth
 from nfszbx.kernel.facts import KernelFacts
-from nfszbx.log import change_level
+from nfszbx.log import change_level, start_logging
 from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
@@ -73,6 +74,8 @@ class Daemon:
         self._load = load
         self._service = ServiceManager(os.environ, os.getpid())
         self._sinks = SupervisedSinks(config, state, find_account())
+        if sys.stdout.isatty() and sys.stderr.isatty():  # there may be a live table
+            start_logging(config.log_level, self._sinks.write_line)
         counters = open_counters(state)
         self._program = facts.bpftrace.path
         self._script = render_script(plan)

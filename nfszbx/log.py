@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 _SYSTEMD_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 
@@ -10,7 +11,11 @@ _SYSTEMD_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, loggin
 class _StandardErrorHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic only in stubs
     """Writes to whatever ``sys.stderr`` is now: the live table replaces it while it is shown."""
 
+    show: Callable[[str], bool] | None = None
+
     def emit(self, record: logging.LogRecord) -> None:
+        if self.show and self.show(f"{self.format(record)}\n"):
+            return
         self.stream = sys.stderr
         super().emit(record)
 
@@ -22,9 +27,13 @@ class _JournalFormatter(logging.Formatter):
         return f"<{_SYSTEMD_LEVELS.get(record.levelno, 5)}>{super().format(record)}"
 
 
-def start_logging(level: str) -> None:
-    """Send records of ``level`` (``debug`` to ``error``) and above to standard error."""
+def start_logging(level: str, show: Callable[[str], bool] | None = None) -> None:
+    """Send records of ``level`` (``debug`` to ``error``) and above to standard error.
+
+    Or let ``show`` take each line, for as long as it answers that it has done so.
+    """
     handler = _StandardErrorHandler(sys.stderr)
+    handler.show = show
     if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty():
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:

@@ -1,11 +1,24 @@
 """Files with secrets, which others should not be able to read."""
 
+import errno
 import logging
+import os
 import shlex
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
 _READ_BY_OTHERS = 0o004
+
+
+def explain_unreadable(error: OSError, otherwise: str) -> str:
+    """The hint for a file that cannot be read."""
+    if error.errno == errno.EACCES and os.geteuid() == 0:
+        return (
+            "under systemd root reads no files of other users: systemctl edit nfszbx, with the "
+            "lines [Service] and CapabilityBoundingSet=CAP_DAC_READ_SEARCH; or give the file to "
+            "root: chown root FILE"
+        )
+    return otherwise
 
 
 def warn_of_readers(key: str, path: Path) -> None:

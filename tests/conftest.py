@@ -1,6 +1,8 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -9,9 +11,21 @@ from tests.requirements import require
 
 
 @pytest.fixture(scope="session", autouse=True)
-def state_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What tests run leaves this machine's own counters alone."""
-    os.environ["NFSZBX_STATE_DIRECTORY"] = str(tmp_path_factory.mktemp("state"))
+def state_directory() -> Iterator[None]:
+    """What tests run leaves this machine's own counters alone.
+
+    Others can pass through to it, as to /var/lib: tmp_path is for one user.
+    """
+    with TemporaryDirectory(prefix="nfszbx-state-") as folder:
+        os.environ["NFSZBX_STATE_DIRECTORY"] = folder
+        yield
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """The same for one test."""
+    with TemporaryDirectory(prefix="nfszbx-state-") as folder:
+        yield Path(folder)
 
 
 def pytest_configure() -> None:

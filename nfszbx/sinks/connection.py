@@ -12,6 +12,11 @@ from nfszbx.privileges import Account
 from nfszbx.sinks.messages import MAX_REPORT_BYTES, Frame, Kind, Unpacker, pack
 
 _CODE = "import sys; sys.path[:] = sys.argv[2:]; from nfszbx.sinks.process import main; main()"
+_KILL_CODE = (
+    "import os, sys; user, process = map(int, sys.argv[1:]); "
+    "os.setresuid(user, user, user); os.kill(process, 9)"
+)
+_END_SECONDS = 5.0
 _READ_BYTES = 1 << 16
 _SEND_BYTES = 1 << 18
 _WITHHELD = ("NFSZBX_", "NOTIFY_SOCKET", "WATCHDOG_")
@@ -96,20 +101,20 @@ class SinksConnection:
         try:
             status = self._process.wait(wait_seconds)
         except subprocess.TimeoutExpired:
-            self._kill()
-            status = self._process.wait()
+            try:
+                self._kill()
+                status = self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                return "it cannot be killed"
         return f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
 
     def _kill(self) -> None:
         try:
             self._process.kill()
         except PermissionError:  # root without CAP_KILL: then as the same user
-            account = self._account
-            code = "import os, sys; os.kill(int(sys.argv[1]), 9)"
+            uid = self._account.uid if self._account else os.getuid()
             subprocess.run(  # noqa: S603  ourselves
-                [sys.executable, "-I", "-S", "-c", code, str(self.pid)],
+                [sys.executable, "-I", "-S", "-c", _KILL_CODE, str(uid), str(self.pid)],
                 check=False,
-                user=account.uid if account else None,
-                group=account.gid if account else None,
-                extra_groups=[],
+                timeout=_END_SECONDS,
             )

@@ -144,8 +144,9 @@ class SupervisedSinks:
         os.eventfd_write(self._wake, 1)
         self._thread.join(self._stop_seconds + STOP_SECONDS)
         with self._lock:
-            if left := self._waiting.count_after(self._handed_on):
-                _log.warning("%d intervals were not delivered to every sink", left)
+            left = self._waiting.count_after(self._handed_on)
+        if left:
+            _log.warning("%d intervals were not delivered to every sink", left)
 
     @property
     def _stop_seconds(self) -> float:

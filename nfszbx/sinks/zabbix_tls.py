@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nfszbx.config import ZabbixTlsConfig
 from nfszbx.errors import ConfigurationError
-from nfszbx.secret_files import warn_of_readers
+from nfszbx.secret_files import explain_unreadable, warn_of_readers
 
 # RFC 4514 names for what Python calls the parts of a name.
 _SHORT_NAMES = {
@@ -77,7 +77,7 @@ def _naming(key: str, path: str | None) -> Iterator[None]:
     except OSError as error:  # an SSLError is one
         raise ConfigurationError(
             f"zabbix.tls.{key}: {path} cannot be used: {error.strerror or error}",
-            "a file in PEM that this user may read",
+            explain_unreadable(error, "a file in PEM that this user may read"),
         ) from None
 
 
@@ -135,7 +135,7 @@ def read_key(config: ZabbixTlsConfig) -> bytes:
     except OSError as error:
         raise ConfigurationError(
             f"zabbix.tls.psk_file: {path} cannot be read: {error.strerror}",
-            "it has the key of the host's encryption settings in Zabbix",
+            explain_unreadable(error, "it has the key of the host's encryption settings in Zabbix"),
         ) from None
     except ValueError:  # not of hexadecimal digits, or not of text
         key = b""

@@ -52,11 +52,9 @@ def test_machine_is_suspended(samba: SambaServer, tmp_path: Path, record: Record
     record("machine-suspended", fault)
 
 
-def test_full_disk(samba: SambaServer, tmp_path: Path, record: Record) -> None:
+def test_full_disk(samba: SambaServer, state: Path, tmp_path: Path, record: Record) -> None:
     """Measuring and sending go on; what waits is in memory until there is room again."""
     server = FakeServer(success(1, 0))
-    state = tmp_path / "state"
-    state.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(state)], check=True)
     fault = Fault(
         "machine",

@@ -144,11 +144,11 @@ def test_server_that_is_down_does_not_hold_the_other(
     assert "zabbix 127.0.0.1:1: Connection refused" in caplog.text
 
 
-def test_run_sends_every_interval(zabbix: ZabbixServer, tmp_path: Path) -> None:
+def test_run_sends_every_interval(zabbix: ZabbixServer, state: Path) -> None:
     """The whole program; what was measured before the host existed arrives as well."""
     host = "file server"
     environment = {
-        "NFSZBX_STATE_DIRECTORY": str(tmp_path),
+        "NFSZBX_STATE_DIRECTORY": str(state),
         "NFSZBX_ZABBIX__CLIENTS_INTERVAL_SECONDS": "2",
     }
     flags = ["--sink", "zabbix", "--zabbix-host", host, "--zabbix-server", address(zabbix)]
