@@ -29,7 +29,7 @@ from nfszbx.config import CLIENT_IDLE_SECONDS, Config, PrometheusConfig, ZabbixC
 from nfszbx.counter_store import CounterStore
 from nfszbx.counters import Counters
 from nfszbx.dump import Dump, DumpReader
-from nfszbx.health import Health
+from nfszbx.health import Health, SinksHealth
 from nfszbx.plan import Plan
 from nfszbx.samples import make_samples
 from nfszbx.sinks.prometheus import PrometheusSink, listen
@@ -127,7 +127,7 @@ def make_health(plan: Plan, now: float) -> Health:
         gap_seconds=0.0,
         recovered_bytes={},
         state_kept=True,
-        sinks=(),
+        sinks=SinksHealth(),
     )
 
 

@@ -254,6 +254,12 @@ STATE_KEPT = Metric(
     "1 while what outlasts a restart is written to the state directory, otherwise 0: measuring "
     "and sending go on from memory.",
 )
+SINKS_RESTARTS = Metric(
+    "nfszbx_sinks_restarts_total",
+    Kind.COUNTER,
+    "Restarts of the sinks",
+    "Ends of the process of the sinks that nfszbx did not ask for, each followed by a new start.",
+)
 SINK_STATE = Metric(
     "nfszbx_sink_state",
     Kind.GAUGE,

@@ -332,7 +332,7 @@ class Daemon:
                 self._supervisor.delivers, self._supervisor.state, self._supervisor.is_crash_loop
             ),
             state_kept=self._is_state_kept(),
-            sinks=self._sinks.healths(),
+            sinks=self._sinks.health(),
         )
         self._sinks.put(samples)
         for keeper in self._keepers:

@@ -21,6 +21,15 @@ class SinkHealth:
 
 
 @dataclass(frozen=True)
+class SinksHealth:
+    """All sinks, and the process that has them."""
+
+    each: tuple[SinkHealth, ...] = ()
+    restarts: int = 0
+    """Ends of the process that nobody has asked for."""
+
+
+@dataclass(frozen=True)
 class ChildHealth:
     """bpftrace at one moment."""
 
@@ -58,4 +67,4 @@ class Health:
     """What flowed there and was added afterwards."""
     state_kept: bool
     """What outlasts a restart can be written down."""
-    sinks: tuple[SinkHealth, ...]
+    sinks: SinksHealth

@@ -16,7 +16,7 @@ from nfszbx.dump import Dump, DumpReader, LostEvents
 from nfszbx.errors import DumpError, LineError
 from nfszbx.garbage import without_collecting
 from nfszbx.handover import Handover, Start
-from nfszbx.health import ChildHealth, Health, SinkHealth
+from nfszbx.health import ChildHealth, Health, SinksHealth
 from nfszbx.ledger import Ledger
 from nfszbx.plan import Plan
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples, make_samples
@@ -243,7 +243,7 @@ class Pipeline:
         measured: bool,
         child: ChildHealth,
         state_kept: bool = True,
-        sinks: tuple[SinkHealth, ...] = (),
+        sinks: SinksHealth = SinksHealth(),  # noqa: B008  it is frozen
     ) -> Samples:
         """The samples of the interval that ends now.
 

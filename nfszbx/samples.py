@@ -130,7 +130,8 @@ def _health_samples(delta: Delta | None, health: Health) -> Iterator[Sample]:
         yield Sample(catalog.DRIFT, (service, direction), ratio)
     yield from _gap_samples(health)
     yield Sample(catalog.STATE_KEPT, (), int(health.state_kept))
-    for sink in health.sinks:
+    yield Sample(catalog.SINKS_RESTARTS, (), health.sinks.restarts)
+    for sink in health.sinks.each:
         yield Sample(catalog.SINK_STATE, (sink.name,), sink.state)
         yield Sample(catalog.SINK_QUEUE, (sink.name,), sink.queue_length)
         yield Sample(catalog.SINK_DELIVERED, (sink.name,), sink.delivered)

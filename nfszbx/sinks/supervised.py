@@ -17,7 +17,7 @@ from contextlib import suppress
 from nfszbx.clock import monotonic_seconds
 from nfszbx.config import Config
 from nfszbx.errors import ConfigurationError, NfszbxError, PrivilegeError, SinkStartError
-from nfszbx.health import SinkHealth
+from nfszbx.health import SinksHealth
 from nfszbx.privileges import Account
 from nfszbx.samples import Samples
 from nfszbx.sinks.connection import SinksConnection
@@ -68,8 +68,6 @@ class SupervisedSinks:
         ``account`` is whom the process belongs to; None leaves it to this one's user. Raises
         :class:`SinkStartError`, :class:`ConfigurationError` and :class:`PrivilegeError`.
         """
-        self.restarts = 0
-        """Ends of the process that nobody has asked for."""
         self._config = config
         self._state = state
         self._account = account
@@ -86,6 +84,7 @@ class SupervisedSinks:
         self._silent_seconds = 0.0
         self._started_at, self._start_at = 0.0, math.inf
         self._back_off = FIRST_BACK_OFF_SECONDS
+        self._restarts = 0
         self._problem = ""
         self._is_broken = False
         self._prepare(config)
@@ -114,10 +113,12 @@ class SupervisedSinks:
             self._waiting.add(samples.unix_seconds, body)
         os.eventfd_write(self._wake, 1)
 
-    def healths(self) -> tuple[SinkHealth, ...]:
-        """The tallies of all."""
+    def health(self) -> SinksHealth:
+        """Of all sinks now."""
         with self._lock:
-            return self._tallies.list_healths(self._waiting.unsent, self._waiting.dropped)
+            waiting = self._waiting
+            each = self._tallies.list_healths(waiting.unsent, waiting.dropped)
+            return SinksHealth(each, self._restarts)
 
     def replace(self, config: Config) -> None:
         """Go on with these settings; with the old ones where these cannot be had.
@@ -330,7 +331,7 @@ class SupervisedSinks:
         if self.are_gone:
             self._start_at = math.inf
             return
-        self.restarts += 1
+        self._restarts += 1
         if monotonic_seconds() > self._started_at + WELL_SECONDS:
             self._back_off = FIRST_BACK_OFF_SECONDS
         _log.warning(

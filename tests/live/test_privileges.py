@@ -173,6 +173,7 @@ def test_sinks_die_or_hang_and_nothing_is_lost(
         assert run.child_pids() == children
         assert run.stop(signal.SIGTERM) == 0
     assert sum("starting again in" in line for line in run.log_lines) == 2
+    assert run.documents[-1]["health"]["sinks_restarts_total"] == 2
     assert all(document["complete"] for document in run.documents)
     numbers = [document["health"]["intervals_total"] for document in run.documents]
     assert sorted(set(numbers)) == list(range(numbers[0], numbers[-1] + 1))

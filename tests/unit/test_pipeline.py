@@ -13,7 +13,7 @@ from nfszbx.catalog import Kind, Metric
 from nfszbx.config import Config
 from nfszbx.connections import Connection, Sight
 from nfszbx.document import make_document
-from nfszbx.health import ChildHealth, SinkHealth
+from nfszbx.health import ChildHealth, SinkHealth, SinksHealth
 from nfszbx.kernel.facts import facts_from_json
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, make_plan
@@ -201,7 +201,7 @@ def test_document(pipeline: Pipeline) -> None:
     """What the console prints and Zabbix gets: complete, sorted, plain JSON."""
     play(pipeline, LINES)
     sink = SinkHealth("zabbix", 1, 2, 3, 4, 2)
-    samples = pipeline.make_samples(NOW, measured=True, child=UP, sinks=(sink,))
+    samples = pipeline.make_samples(NOW, measured=True, child=UP, sinks=SinksHealth((sink,), 5))
     document = json.loads(json.dumps(make_document(samples)))
     assert document["time"] == NOW + next(n for n, line in enumerate(LINES) if "last" in line)
     assert document["complete"] is True
@@ -261,11 +261,12 @@ def test_rates_are_left_out_when_a_dump_was_read_late(pipeline: Pipeline) -> Non
 def test_self_metrics(pipeline: Pipeline, plan: Plan) -> None:
     play(pipeline, LINES)
     sink = SinkHealth("zabbix", 1, 2, 3, 4, 2)
-    samples = pipeline.make_samples(NOW, measured=True, child=UP, sinks=(sink,))
+    samples = pipeline.make_samples(NOW, measured=True, child=UP, sinks=SinksHealth((sink,), 5))
     assert values(samples, catalog.SINK_QUEUE) == {("zabbix",): 1}
     assert values(samples, catalog.SINK_DELIVERED) == {("zabbix",): 2}
     assert values(samples, catalog.SINK_DROPPED) == {("zabbix",): 3}
     assert values(samples, catalog.SINK_ERRORS) == {("zabbix",): 4}
+    assert values(samples, catalog.SINKS_RESTARTS) == {(): 5}
     assert values(samples, catalog.SINK_STATE) == {("zabbix",): 2}
     assert values(samples, catalog.STATE_KEPT) == {(): 1}
     assert values(samples, catalog.NOT_MEASURED) == {(): len(plan.omissions)}
