@@ -24,7 +24,7 @@ from nfszbx.observer import Observer
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, leave_out_rpc
 from nfszbx.privileges import find_account
-from nfszbx.reload import compare, keep
+from nfszbx.reload import Changes, compare, keep
 from nfszbx.script import Script, render_script
 from nfszbx.sinks.supervised import SINK_STOP_SECONDS, SupervisedSinks
 from nfszbx.sinks.worker import SinkWorker
@@ -100,6 +100,8 @@ class Daemon:
         self._stopping = self._reload_is_due = False
         self._trouble = ""
         """What ``systemctl status`` is to show of the child's last end."""
+        self._change: tuple[Config, Changes, Plan] | None = None
+        """Settings that wait for their sinks."""
         self._reload_problem = ""
         self._ready_at = 0.0
         self._overdue_at = 0.0
@@ -132,8 +134,7 @@ class Daemon:
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
                     self._publish(measured=False)
                 self._tell_service()
-                if self._reload_is_due:
-                    self._reload()
+                self._poll_reload()
             self._service.begin_stop()
             self._give_up_successor()
             for event in self._supervisor.stop():
@@ -163,7 +164,8 @@ class Daemon:
         self._service.turn(
             now,
             doing + self._reload_problem,
-            is_ready=self._supervisor.has_delivered or (is_running and now > self._ready_at),
+            is_ready=self._change is None
+            and (self._supervisor.has_delivered or (is_running and now > self._ready_at)),
         )
 
     def _reload(self) -> None:
@@ -171,22 +173,40 @@ class Daemon:
         self._reload_is_due = False
         self._service.begin_reload(monotonic_seconds())
         try:
-            self._change_to(self._load())
+            config = self._load()
+            changes = compare(self._config, config)
+            config = keep(self._config, config, changes)
+            plan = self._watch.plan_for(config) if changes.new_plan else self._pipeline.plan
+            if plan.obstacles:
+                raise plan.obstacles[0].as_error()
+            if changes.new_sinks:
+                self._sinks.begin_change(config)
+                self._change = config, changes, plan
+            else:
+                self._go_on_as(config, changes, plan)
         except NfszbxError as error:
-            self._reload_problem = f"; not reloaded: {error}"
-            _log.error("the configuration was not reloaded, the old one stays: %s", error)
-        else:
-            self._reload_problem = ""
+            self._note_not_reloaded(error)
 
-    def _change_to(self, config: Config) -> None:
-        """Raises :class:`NfszbxError`, and nothing has changed then."""
-        changes = compare(self._config, config)
-        config = keep(self._config, config, changes)
-        plan = self._watch.plan_for(config) if changes.new_plan else self._pipeline.plan
-        if plan.obstacles:
-            raise plan.obstacles[0].as_error()
-        if changes.new_sinks:
-            self._sinks.replace(config)
+    def _poll_reload(self) -> None:
+        """Measuring goes on while the sinks begin anew; all else follows when they have."""
+        if self._change is None:
+            if self._reload_is_due:
+                self._reload()
+            return
+        try:
+            if not self._sinks.has_changed():
+                return
+            self._go_on_as(*self._change)
+        except NfszbxError as error:
+            self._note_not_reloaded(error)
+        self._change = None
+
+    def _note_not_reloaded(self, error: NfszbxError) -> None:
+        self._reload_problem = f"; not reloaded: {error}"
+        _log.error("the configuration was not reloaded, the old one stays: %s", error)
+
+    def _go_on_as(self, config: Config, changes: Changes, plan: Plan) -> None:
+        self._reload_problem = ""
         self._config = self._watch.config = config
         change_level(config.log_level)
         self._sinks.change_level(config.log_level)

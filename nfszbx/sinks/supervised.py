@@ -87,14 +87,13 @@ class SupervisedSinks:
         self._restarts = 0
         self._problem = ""
         self._is_broken = False
-        self._prepare(config)
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
+        self.begin_change(config)
         self._thread.start()
-        try:
-            self._begin_with(config)
-        except NfszbxError:
+        error = self._answers.get()
+        if error is not None:
             self.stop()
-            raise
+            raise error
 
     @property
     def are_gone(self) -> bool:
@@ -120,14 +119,31 @@ class SupervisedSinks:
             each = self._tallies.list_healths(waiting.unsent, waiting.dropped)
             return SinksHealth(each, self._restarts)
 
-    def replace(self, config: Config) -> None:
-        """Go on with these settings; with the old ones where these cannot be had.
+    def begin_change(self, config: Config) -> None:
+        """Let the sinks begin anew with these settings; :meth:`has_changed` tells of the end.
 
-        Raises like the constructor. What is queued is delivered before, for a few seconds, and what
-        is not goes to the new ones.
+        What is queued is delivered before, for a few seconds, and what is not goes to the new ones.
+        Raises :class:`SinkStartError` when the state directory is not to be had.
         """
-        self._prepare(config)
-        self._begin_with(config)
+        if "zabbix" in config.sinks:
+            self._state.require(STOP_SECONDS)
+            if self._account is not None:
+                prepare_folder(self._state.path, self._account)
+        self._orders.put(config)
+        os.eventfd_write(self._wake, 1)
+
+    def has_changed(self) -> bool:
+        """Are the settings of the last call of :meth:`begin_change` in force? Never waits.
+
+        Raises like the constructor when they cannot be had; the old ones go on then.
+        """
+        try:
+            error = self._answers.get_nowait()
+        except queue.Empty:
+            return False
+        if error is not None:
+            raise error
+        return True
 
     def change_level(self, level: str) -> None:
         """Of the log."""
@@ -157,19 +173,6 @@ class SupervisedSinks:
     def _handed_on(self) -> int:
         """The number of the last interval that every sink has had."""
         return min(self._tallies.report.handed_on.values(), default=0)
-
-    def _prepare(self, config: Config) -> None:
-        if "zabbix" in config.sinks:
-            self._state.require(STOP_SECONDS)
-            if self._account is not None:
-                prepare_folder(self._state.path, self._account)
-
-    def _begin_with(self, config: Config) -> None:
-        self._orders.put(config)
-        os.eventfd_write(self._wake, 1)
-        error = self._answers.get()
-        if error is not None:
-            raise error
 
     def _control(self, kind: Kind, text: str) -> None:
         with self._lock:
@@ -212,6 +215,8 @@ class SupervisedSinks:
         error = self._start(config)
         if error is None:
             self._config = config
+        elif self._started_at:  # with the old ones again
+            self._start_at = 0.0
         return error
 
     def _start_again(self) -> None:

@@ -1,6 +1,7 @@
 """Under systemd, or what looks like it: a socket that is told how nfszbx does."""
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.live.running import NfszbxRun
 from tests.live.service import Service
+from tests.network import free_port
 from tests.requirements import require
 
 pytestmark = pytest.mark.live
@@ -64,3 +66,40 @@ def test_without_systemd_a_hang_up_ends_it() -> None:
     require("bpftrace")
     with NfszbxRun() as run:
         assert run.stop(signal.SIGHUP) == 0
+
+
+def test_reload_of_the_sinks(tmp_path: Path) -> None:
+    """Their process begins anew, counting goes on; one that cannot begin leaves the old one."""
+    require("bpftrace")
+    ports = [free_port() for _ in range(3)]
+    text = "interval_seconds = 1\n[prometheus]\nport = {}\n"
+    first = f"[prometheus]\nport = {ports[0]}\n"
+    service = Service(tmp_path, first, ["--sink", "prometheus"])
+    with service.run as run:
+        service.wait_for("READY=1".__eq__)
+        children = run.child_pids()
+        connect(ports[0])
+        service.reload(text.format(ports[1]))
+        service.wait_for(lambda m: m.startswith("RELOADING=1"))
+        service.wait_for("READY=1".__eq__)
+        connect(ports[1])
+        with pytest.raises(ConnectionRefusedError):
+            connect(ports[0])
+        with socket.create_server(("127.0.0.1", ports[2])):
+            service.reload(text.format(ports[2]))
+            told = service.wait_for(lambda m: "not reloaded" in m)
+            assert f"cannot listen on 127.0.0.1 port {ports[2]}: Address already in use" in told
+        run.wait_for_dump()
+        run.wait_for_dump()
+        connect(ports[1])
+        assert run.child_pids() == children
+        assert run.stop(signal.SIGTERM) == 0
+    service.close()
+    numbers = [document["health"]["intervals_total"] for document in run.documents]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert all(document["complete"] for document in run.documents)
+    assert run.documents[-1]["health"]["sinks_restarts_total"] == 0
+
+
+def connect(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port)).close()

@@ -72,6 +72,28 @@ def test_restrictions_hide_nothing_that_is_needed(system: System) -> None:
     assert float(exposure[1]) <= MAX_EXPOSURE
 
 
+def test_what_talks_to_the_network_has_no_rights(system: System) -> None:
+    assert system.run("ps -C nfszbx-sinks -o user=") == "nfszbx"
+    status = system.run("cat /proc/$(pgrep nfszbx-sinks)/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(fields[name], 16) == 0, name
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Groups"].strip() == ""
+    folder = "/var/lib/nfszbx"
+    assert system.run(f"stat -c '%U %a' {folder} {folder}/sinks") == "root 711\nnfszbx 700"
+
+
+def test_hung_sinks_are_killed_and_started_again(system: System) -> None:
+    """By a root without CAP_KILL, while bpftrace goes on."""
+    main, bpftrace = system.main_pid(), system.run("pgrep bpftrace")
+    pid = system.run("pgrep nfszbx-sinks")
+    system.run(f"kill -STOP {pid}")
+    system.wait_for("another one", lambda: system.run("pgrep nfszbx-sinks || :") not in {"", pid})
+    system.wait_for("its port", lambda: system.scrape().get("nfszbx_child_up"))
+    assert (system.main_pid(), system.run("pgrep bpftrace")) == (main, bpftrace)
+
+
 def test_reload(system: System) -> None:
     pid, before = system.main_pid(), system.count()
     system.run(f"sed -i 's/^#port = 20490/port = {OTHER_PORT}/' {CONFIG}")
