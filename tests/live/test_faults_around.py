@@ -18,6 +18,7 @@ from tests.fake_zabbix import FakeServer, MuteServer, success
 from tests.live.faults import Drill, Fault, Record, read_metric
 from tests.live.running import NFSZBX, NfszbxRun
 from tests.live.samba import SambaServer
+from tests.live.sinks_process import find_sinks
 from tests.network import free_port
 from tests.processes import wait_until_gone
 
@@ -248,6 +249,41 @@ def test_nfszbx_is_killed(samba: SambaServer, tmp_path: Path, record: Record) ->
         assert all(wait_until_gone(pid) for pid in children)
     assert fault.during == 1
     record("nfszbx-killed", fault)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_process_of_the_sinks(
+    number: signal.Signals, samba: SambaServer, tmp_path: Path, record: Record
+) -> None:
+    """It is killed, or hangs: another one takes its place and gets what it had not done with."""
+    port = free_port()
+    word = number.name.removeprefix("SIG")
+    fault = Fault(
+        "sinks",
+        f"the process of the sinks {'is killed' if number is signal.SIGKILL else 'hangs'}",
+        f"kill -{word} $(pgrep nfszbx-sinks)",
+        recovery="until a scrape is answered again; no interval is lost",
+        metric="nfszbx_sinks_restarts_total",
+    )
+    flags = ["--sink", "prometheus", "--prometheus-port", str(port)]
+    with Drill(samba, tmp_path, fault, flags) as drill:
+        children = drill.run.child_pids()
+        os.kill(find_sinks(drill.run), number)
+        drill.begin()
+        drill.wait_for_metric()
+        while True:
+            with suppress(OSError):
+                assert "nfszbx_child_up 1.0" in scrape(port)
+                break
+            time.sleep(0.1)
+        fault.recovery_seconds = drill.seconds
+        drill.compare()
+        assert drill.run.child_pids() == children
+        assert fault.lost_bytes == 0
+    intervals = [document["health"]["intervals_total"] for document in drill.run.documents]
+    assert sorted(set(intervals)) == list(range(intervals[0], intervals[-1] + 1))
+    assert all(document["complete"] for document in drill.run.documents)
+    record(f"sinks-{word.lower()}", fault)
 
 
 def make_zabbix_environment(server: FakeServer) -> dict[str, str]:

@@ -19,39 +19,11 @@ from nfszbx.privileges import USERS, find_account
 from nfszbx.zabbix_keys import TOTALS_KEY
 from tests.fake_zabbix import FakeServer, success
 from tests.live.running import NFSZBX, Document, NfszbxRun
+from tests.live.sinks_process import WAIT_SECONDS, find_another, find_sinks, read_status
 from tests.network import free_port
 from tests.processes import is_running, wait_until_gone
 
-WAIT_SECONDS = 60.0
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-
-
-def read_status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def find_sinks(run: NfszbxRun) -> int:
-    """The process of the sinks, as soon as it has given up root's rights."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        for path in Path(f"/proc/{run.process.pid}/task").glob("*/children"):
-            for pid in map(int, path.read_text().split()):
-                with suppress(OSError):
-                    status = read_status(pid)
-                    if status["Name"] == "nfszbx-sinks" and status["NoNewPrivs"] == "1":
-                        return pid
-        assert time.monotonic() < deadline, run.log_lines
-        time.sleep(0.05)
-
-
-def find_another(run: NfszbxRun, pid: int) -> int:
-    """The one that has followed."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (found := find_sinks(run)) == pid:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def scrape(port: int) -> str:
