@@ -1,6 +1,7 @@
 """A clock that is set, and one that stands still: real ones, in a machine of its own."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -41,13 +42,14 @@ def test_machine_is_suspended(lab: Lab) -> None:
 
     The kernel wakes itself then (``pm_test``, Documentation/power/basic-pm-debugging.rst).
     """
+    begin = time.monotonic()
     lab.run(f"sleep {WAIT_SECONDS}")
     before = read_suspended_seconds(lab)
     lab.run("echo core >/sys/power/pm_test")
     lab.run("echo mem >/sys/power/state")
     assert read_suspended_seconds(lab) - before > MIN_SUSPENDED_SECONDS
     lab.run(f"echo none >/sys/power/pm_test; sleep {WAIT_SECONDS}")
-    found = read_intervals(lab, 2 * WAIT_SECONDS)
+    found = read_intervals(lab, int(time.monotonic() - begin))
     assert found["largest_jump_seconds"] > MIN_SUSPENDED_SECONDS
 
 
