@@ -93,12 +93,15 @@ def test_full_disk(samba: SambaServer, state: Path, tmp_path: Path, record: Reco
 
 
 @pytest.mark.parametrize("hours", [5, -5])
-def test_clock_jumps(hours: int, samba: SambaServer, tmp_path: Path, record: Record) -> None:
+def test_clock_jumps(
+    hours: int, samba: SambaServer, tmp_path: Path, state: Path, record: Record
+) -> None:
     """While Zabbix is away, so that values wait in the spool: each arrives, with its own time."""
+    state.chmod(0o755)  # both processes look there
     server = MuteServer()
     server.fall_silent()
-    jump = tmp_path / "jump"
-    (tmp_path / "sitecustomize.py").write_text(
+    jump = state / "jump"
+    (state / "sitecustomize.py").write_text(
         "import pathlib, time\n"
         f"jump, real = pathlib.Path({str(jump)!r}), time.time\n"
         "time.time = lambda: real() + (float(jump.read_text()) if jump.exists() else 0)\n"
@@ -111,7 +114,7 @@ def test_clock_jumps(hours: int, samba: SambaServer, tmp_path: Path, record: Rec
         metric="nfszbx_last_dump_timestamp_seconds",
     )
     environment = {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())]),
+        "PYTHONPATH": os.pathsep.join([str(state), str(Path.cwd())]),
         "NFSZBX_SPOOL__MAX_AGE_HOURS": "1",
         **make_zabbix_environment(server),
     }
