@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nfszbx.plan import Plan
 from nfszbx.traffic import Direction, Service, Slot
+
+if TYPE_CHECKING:  # the process with the sinks does without it, and without what it needs
+    from nfszbx.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class ChildHealth:
 class Health:
     """The tallies of the measuring side since the start."""
 
-    plan: Plan
+    plan: "Plan"
     child: ChildHealth
     restarts: Mapping[str, int]
     """Ends of the child by reason, every reason present."""

@@ -1,6 +1,7 @@
 """What a sink is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from nfszbx.health import SinkHealth
@@ -23,6 +24,18 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Free what the sink holds; the last call."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a sink has of intervals that come again, after an end of the process that had it."""
+
+    handed_on: int = 0
+    """The number of the last one that it has handed on, or put on disk."""
+    done: int = 0
+    """The number of the last one of which nothing can be missing."""
+    waiting: Mapping[int, float] = field(default_factory=dict)
+    """Those that come first, by number, with the Unix time at which they ended."""
 
 
 class Worker(Protocol):

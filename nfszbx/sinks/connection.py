@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 
 from nfszbx.privileges import Account
-from nfszbx.sinks.messages import MAX_REPORT_BYTES, Frame, Kind, Unpacker, pack
+from nfszbx.sinks.messages import Frame, Kind, Unpacker, pack
+from nfszbx.sinks.reports import MAX_REPORT_BYTES
 
-_CODE = "import sys; sys.path[:] = sys.argv[2:]; from nfszbx.sinks.process import main; main()"
+CODE = "import sys; sys.path[:] = sys.argv[2:]; from nfszbx.sinks.process import main; main()"
 _KILL_CODE = (
     "import os, sys; user, process = map(int, sys.argv[1:]); "
     "os.setresuid(user, user, user); os.kill(process, 9)"
@@ -45,7 +46,7 @@ class SinksConnection:
                     sys.executable,
                     *(["-I"] if sys.flags.isolated else []),
                     "-c",
-                    _CODE,
+                    CODE,
                     str(theirs.fileno()),
                     *sys.path,
                 ],
@@ -75,6 +76,7 @@ class SinksConnection:
 
         Raises :class:`MessageError` for what is no message.
         """
+        yield from self._unpacker.feed(b"")  # what was not asked for the last time
         poll = select.poll()
         poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
         poll.register(self._wake_descriptor, select.POLLIN)

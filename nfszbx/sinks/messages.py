@@ -1,23 +1,25 @@
 """What passes between the process that measures and the one that has the sinks.
 
 Frames: one byte for the kind, four for the length, the body. Downwards come the settings and the
-intervals; upwards only reports, which are taken for what an enemy may have written.
+intervals, upwards only what ``reports.py`` checks.
 """
 
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Annotated, Any, NamedTuple, Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from nfszbx import catalog
-from nfszbx.health import SinkHealth
+from nfszbx.catalog import Metric
+from nfszbx.privileges import Account
 from nfszbx.samples import Sample, Samples
 
-MAX_REPORT_BYTES = 1_000_000
+if TYPE_CHECKING:
+    from nfszbx.config import Config
+
 _HEADER = struct.Struct("<cI")
 _NUMBERS = {metric.name: number for number, metric in enumerate(catalog.METRICS)}
 
@@ -84,7 +86,11 @@ class Unpacker:
 
 
 def encode_samples(number: int, samples: Samples) -> bytes:
-    """An interval; ``number`` counts those of the run, from 1."""
+    """An interval; ``number`` counts those of the run, from 1.
+
+    In columns, with each set of labels once: there may be 100,000 clients.
+    """
+    known: dict[tuple[str, ...], int] = {}
     return json.dumps(
         {
             "number": number,
@@ -93,11 +99,17 @@ def encode_samples(number: int, samples: Samples) -> bytes:
             "seconds": samples.seconds,
             "timed": samples.timed,
             "is_last": samples.is_last,
-            "samples": [(_NUMBERS[s.metric.name], s.labels, s.value) for s in samples.samples],
-            "client_bytes": [
-                (_NUMBERS[metric.name], labels, count)
-                for (metric, labels), count in samples.client_bytes.items()
-            ],
+            "samples": (
+                [_NUMBERS[sample.metric.name] for sample in samples.samples],
+                [known.setdefault(sample.labels, len(known)) for sample in samples.samples],
+                [sample.value for sample in samples.samples],
+            ),
+            "client_bytes": (
+                [_NUMBERS[metric.name] for metric, _ in samples.client_bytes],
+                [known.setdefault(labels, len(known)) for _, labels in samples.client_bytes],
+                list(samples.client_bytes.values()),
+            ),
+            "labels": list(known),
         },
         separators=(",", ":"),
     ).encode()
@@ -106,95 +118,55 @@ def encode_samples(number: int, samples: Samples) -> bytes:
 def decode_samples(body: bytes) -> Samples:
     """The same; from root, so that it is what it should be."""
     fields: dict[str, Any] = json.loads(body)
-    fields["samples"] = tuple(
-        Sample(catalog.METRICS[metric], tuple(labels), value)
-        for metric, labels, value in fields["samples"]
-    )
-    fields["client_bytes"] = {
-        (catalog.METRICS[metric], tuple(labels)): count
-        for metric, labels, count in fields["client_bytes"]
-    }
+    known = [tuple(labels) for labels in fields.pop("labels")]
+
+    def name(metrics: list[int], labels: list[int]) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+        return zip(
+            map(catalog.METRICS.__getitem__, metrics), map(known.__getitem__, labels), strict=True
+        )
+
+    metrics, labels, values = fields["samples"]
+    named = zip(name(metrics, labels), values, strict=True)
+    fields["samples"] = tuple(Sample(metric, row, value) for (metric, row), value in named)
+    metrics, labels, counts = fields["client_bytes"]
+    fields["client_bytes"] = dict(zip(name(metrics, labels), counts, strict=True))
     return Samples(**fields)
 
 
-class Begin(BaseModel):
+@dataclass(frozen=True)
+class Begin:
     """What the process with the sinks is told first."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    config: dict[str, Any]
-    """Of :class:`Config`, without what only the other process needs."""
+    config: str
+    """:class:`Config` in JSON, without what only the other process needs."""
     folder: str
     """Where it may keep files."""
-    user: tuple[str, int, int] | None
-    """Name, user and group to become; None where there is nothing to give up."""
+    user: Account | None
+    """Whom to become; None where there is nothing to give up."""
     handed_on: Mapping[str, int]
     """By sink: the last interval that it has had of an earlier process."""
+    done: int
+    """The last interval of which nothing can be missing."""
     waiting: Mapping[int, float]
     """The intervals that come first, with the Unix time at which they ended."""
 
-
-_Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
-_Words = Annotated[str, Field(strict=True, max_length=10_000)]
-_Flag = Annotated[bool, Field(strict=True)]
-_SinkName = Annotated[str, Field(strict=True, max_length=10_000, pattern=r"^[ -~]+$")]
-
-
-class _Upwards(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Refusal(_Upwards):
-    """Why the sinks cannot be opened: an error of ours, in parts."""
-
-    exit_code: _Count
-    message: _Words
-    hint: _Words = ""
-
-
-class Tally(_Upwards):
-    """Of one sink: the fields of :class:`SinkHealth`."""
-
-    name: _SinkName
-    queue_length: _Count
-    delivered: _Count
-    dropped: _Count
-    errors: _Count
-    state: Annotated[int, Field(strict=True, ge=0, le=4)]
-
-    def as_health(self) -> SinkHealth:
-        """The same."""
-        return SinkHealth(**self.model_dump())
+    def encode(self) -> bytes:
+        """As the body of a frame."""
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def of(cls, health: SinkHealth) -> Self:
-        """The same."""
-        return cls.model_validate({**asdict(health), "state": int(health.state)})
+    def decode(cls, body: bytes) -> Self:
+        """The same; from root."""
+        fields: dict[str, Any] = json.loads(body)
+        user, waiting = fields["user"], fields["waiting"]
+        fields["user"] = Account(**user) if user else None
+        fields["waiting"] = {int(number): end for number, end in waiting.items()}
+        return cls(**fields)
 
+    def read_config(self) -> "Config":
+        """The settings by their names, of which root has checked each.
 
-class Report(_Upwards):
-    """How the sinks do; at every change, and once a second as a sign of life."""
-
-    sinks: Annotated[tuple[Tally, ...], Field(max_length=1000)] = ()
-    handed_on: dict[_SinkName, _Count] = {}
-    """By sink: the last interval that it has taken, given up, or put on disk."""
-    done: _Count = 0
-    """The last interval that no sink would miss if all began anew now."""
-    on_disk: _Flag = True
-    gone: _Flag = False
-
-
-def parse_report(body: bytes) -> Report:
-    """Raises :class:`MessageError`."""
-    try:
-        return Report.model_validate_json(body)
-    except ValidationError as error:
-        raise MessageError(f"a report that is none: {error.errors()[0]['msg']:.200}") from None
-
-
-def parse_refusal(body: bytes) -> Refusal:
-    """Raises :class:`MessageError`."""
-    try:
-        return Refusal.model_validate_json(body)
-    except ValidationError as error:
-        raise MessageError(f"an error that is none: {error.errors()[0]['msg']:.200}") from None
+        Not the class that checks them: with what it needs, it takes 20 MB.
+        """
+        names: object = json.loads(self.config, object_hook=lambda table: SimpleNamespace(**table))
+        return cast("Config", names)

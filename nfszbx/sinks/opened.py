@@ -1,68 +1,74 @@
-"""The configured sinks: what needs root first, the rest as another user; all stopped together."""
+"""The configured sinks: what needs root first, the rest as another user; all stopped together.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Of their modules only those that are used are imported, since each takes some megabytes, and while
+the process is still root, since the other user may not be able to read them.
+"""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nfszbx.config import Config
 from nfszbx.health import SinkHealth
 from nfszbx.samples import Samples
-from nfszbx.sinks.base import Worker
-from nfszbx.sinks.console import make_console_sink
-from nfszbx.sinks.prometheus import Listener, PrometheusSink, listen
+from nfszbx.sinks.base import Again, Worker
 from nfszbx.sinks.worker import SinkWorker
-from nfszbx.sinks.zabbix import Again, make_clusters, open_zabbix
-from nfszbx.sinks.zabbix_cluster import ZabbixCluster
+
+if TYPE_CHECKING:
+    from nfszbx.config import Config
 
 SINK_STOP_SECONDS = 5.0
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """What the sinks have of root: a port that may be a low one, and keys from its files."""
-
-    listener: Listener | None
-    clusters: Sequence[ZabbixCluster]
+Opener = Callable[[Path, Again], Worker]
+"""Opens a sink that is prepared: with a folder for its files, and what comes to it again."""
 
 
-def prepare_sinks(config: Config) -> Prepared:
-    """Without a byte to or from anybody, and without a thread.
+def prepare_sinks(config: "Config") -> dict[str, Opener]:
+    """By name, with what they have of root: a port that may be a low one, and keys from files.
 
-    Raises :class:`SinkStartError` and :class:`ConfigurationError`.
+    Without a byte to or from anybody, and without a thread. Raises :class:`SinkStartError` and
+    :class:`ConfigurationError`.
     """
-    clusters = make_clusters(config.zabbix) if "zabbix" in config.sinks else []
-    return Prepared(
-        listen(config.prometheus) if "prometheus" in config.sinks else None,
-        clusters,
-    )
+    return {name: _PREPARE[name](config) for name in dict.fromkeys(config.sinks)}
+
+
+def _prepare_console(_: "Config") -> Opener:
+    from nfszbx.sinks.console import make_console_sink  # noqa: PLC0415  see above
+
+    return lambda _, again: SinkWorker(make_console_sink(), again.handed_on)
+
+
+def _prepare_prometheus(config: "Config") -> Opener:
+    from nfszbx.sinks.prometheus import PrometheusSink, listen  # noqa: PLC0415  see above
+
+    listener = listen(config.prometheus)
+    # It shows the last interval again.
+    return lambda *_: SinkWorker(PrometheusSink(listener))
+
+
+def _prepare_zabbix(config: "Config") -> Opener:
+    from nfszbx.sinks.zabbix import make_clusters, open_zabbix  # noqa: PLC0415  see above
+
+    clusters = make_clusters(config.zabbix)
+    return lambda folder, again: open_zabbix(config, folder, clusters, again)
+
+
+_PREPARE: Mapping[str, Callable[["Config"], Opener]] = {
+    "console": _prepare_console,
+    "prometheus": _prepare_prometheus,
+    "zabbix": _prepare_zabbix,
+}
 
 
 class OpenSinks:
     """A worker for each."""
 
     def __init__(
-        self,
-        config: Config,
-        prepared: Prepared,
-        folder: Path,
-        handed_on: Mapping[str, int],
-        waiting: Mapping[int, float],
+        self, prepared: Mapping[str, Opener], folder: Path, again: Callable[[str], Again]
     ) -> None:
-        """``folder`` is for the files of the sinks.
-
-        ``handed_on`` has, by sink, the last interval that it has had; ``waiting`` the intervals
-        that come first, with the Unix time at which they ended.
-        """
-
-        def open_sink(name: str) -> Worker:
-            had = handed_on.get(name, 0)
-            if name == "zabbix":
-                return open_zabbix(config, folder, prepared.clusters, Again(had, waiting))
-            if prepared.listener is not None and name == "prometheus":
-                return SinkWorker(PrometheusSink(prepared.listener))  # it shows the last one again
-            return SinkWorker(make_console_sink(), had)
-
-        self._workers = {name: open_sink(name) for name in dict.fromkeys(config.sinks)}
+        """``folder`` is for the files of the sinks; ``again`` answers for each of them."""
+        self._workers = {
+            name: open_sink(folder, again(name)) for name, open_sink in prepared.items()
+        }
 
     @property
     def are_gone(self) -> bool:

@@ -5,30 +5,22 @@ so does this one. It is told to stop there alone: Control-C and systemd reach bo
 """
 
 import encodings.idna  # noqa: F401  see main()
+import json
 import logging
 import os
 import select
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from nfszbx.clock import monotonic_seconds
-from nfszbx.config import Config
 from nfszbx.errors import NfszbxError
 from nfszbx.log import change_level, start_logging
-from nfszbx.privileges import Account, give_up_privileges, name_process
-from nfszbx.sinks.messages import (
-    Begin,
-    Frame,
-    Kind,
-    Refusal,
-    Report,
-    Tally,
-    Unpacker,
-    decode_samples,
-    pack,
-)
+from nfszbx.privileges import give_up_privileges, name_process
+from nfszbx.sinks.base import Again
+from nfszbx.sinks.messages import Begin, Frame, Kind, Unpacker, decode_samples, pack
 from nfszbx.sinks.opened import OpenSinks, prepare_sinks
 from nfszbx.streams import open_standard_streams
 
@@ -92,13 +84,15 @@ class Serving:
                 self._is_stopping = True
 
     def _tell(self) -> None:
-        report = Report(
-            sinks=tuple(Tally.of(health) for health in self._sinks.healths()),
-            handed_on=self._sinks.handed_on,
-            done=self._sinks.done,
-            on_disk=self._sinks.are_on_disk,
-            gone=self._sinks.are_gone,
-        ).model_dump_json()
+        report = json.dumps(
+            {
+                "sinks": [asdict(health) for health in self._sinks.healths()],
+                "handed_on": self._sinks.handed_on,
+                "done": self._sinks.done,
+                "on_disk": self._sinks.are_on_disk,
+                "gone": self._sinks.are_gone,
+            }
+        )
         now = monotonic_seconds()
         if report != self._told or now >= self._told_at + SIGN_OF_LIFE_SECONDS:
             self._line.send(Kind.REPORT, report)
@@ -109,21 +103,23 @@ def begin(line: Line) -> OpenSinks:
     """As it is told. Raises :class:`NfszbxError`, and :class:`EOFError` when nobody is there."""
     while not (frames := line.receive(1.0)):
         pass
-    told = Begin.model_validate_json(frames[0].body)
-    config = Config.model_validate(told.config)
+    told = Begin.decode(frames[0].body)
+    config = told.read_config()
     start_logging(config.log_level)
     prepared = prepare_sinks(config)
     if told.user is not None:
-        give_up_privileges(Account(*told.user))
+        give_up_privileges(told.user)
     folder = Path(told.folder)
     if "zabbix" in config.sinks and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         _log.warning(
             "state_directory: %s is out of reach for the user %s; each folder above it needs its "
             "x: chmod a+x FOLDER",
             folder,
-            told.user[0] if told.user else os.getuid(),
+            told.user.name if told.user else os.getuid(),
         )
-    return OpenSinks(config, prepared, folder, told.handed_on, told.waiting)
+    return OpenSinks(
+        prepared, folder, lambda name: Again(told.handed_on.get(name, 0), told.done, told.waiting)
+    )
 
 
 def main() -> None:
@@ -141,8 +137,8 @@ def main() -> None:
     try:
         sinks = begin(line)
     except NfszbxError as error:
-        refusal = Refusal(exit_code=error.exit_code, message=str(error), hint=error.hint)
-        line.send(Kind.ERROR, refusal.model_dump_json())
+        refusal = {"exit_code": error.exit_code, "message": str(error), "hint": error.hint}
+        line.send(Kind.ERROR, json.dumps(refusal))
         return
     except EOFError:
         return

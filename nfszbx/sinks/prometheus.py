@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, MetricsHandler, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -22,9 +22,11 @@ from prometheus_client.registry import Collector
 
 from nfszbx.catalog import Kind, Metric
 from nfszbx.clock import monotonic_seconds
-from nfszbx.config import PrometheusConfig
 from nfszbx.errors import SinkStartError
 from nfszbx.samples import Samples
+
+if TYPE_CHECKING:
+    from nfszbx.config import PrometheusConfig
 
 MAX_CONNECTIONS = 16
 CONNECTION_TIMEOUT_SECONDS = 10
@@ -68,7 +70,7 @@ class Listener(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, config: PrometheusConfig) -> None:
+    def __init__(self, config: "PrometheusConfig") -> None:
         is_ipv6 = ":" in config.address
         self.address_family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
         self.host = f"[{config.address}]" if is_ipv6 else config.address
@@ -158,7 +160,7 @@ class _Handler(MetricsHandler):
         self.connection.settimeout(min(left, CONNECTION_TIMEOUT_SECONDS))
 
 
-def listen(config: PrometheusConfig) -> Listener:
+def listen(config: "PrometheusConfig") -> Listener:
     """Nobody is answered yet. Raises :class:`SinkStartError` when the address cannot be had."""
     try:
         return Listener(config)

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 
 from nfszbx.clock import monotonic_seconds
 from nfszbx.config import Config
@@ -28,9 +29,8 @@ from nfszbx.sinks.messages import (
     Kind,
     MessageError,
     encode_samples,
-    parse_refusal,
-    parse_report,
 )
+from nfszbx.sinks.reports import parse_refusal, parse_report
 from nfszbx.sinks.tallies import Tallies
 from nfszbx.sinks.waiting import WaitingIntervals
 from nfszbx.state import StateDirectory
@@ -107,6 +107,8 @@ class SupervisedSinks:
 
     def put(self, samples: Samples) -> None:
         """Give the samples to each sink; never waits."""
+        if "zabbix" not in self._config.sinks:  # it alone is told of clients without a row
+            samples = replace(samples, client_bytes={})
         with self._lock:
             body = encode_samples(self._waiting.next_number, samples)
             self._waiting.add(samples.unix_seconds, body)
@@ -147,6 +149,7 @@ class SupervisedSinks:
 
     def change_level(self, level: str) -> None:
         """Of the log."""
+        self._config = self._config.model_copy(update={"log_level": level})
         self._control(Kind.LEVEL, level)
 
     def write_line(self, text: str) -> bool:
@@ -185,8 +188,10 @@ class SupervisedSinks:
         try:
             self._follow_orders()
         except Exception as error:  # noqa: BLE001  it is told; nfszbx ends, and a service begins anew
+            self._is_broken, self._tallies.is_up = True, False
             _log.exception("the process of the sinks is looked after no more")
-            self._is_broken = True
+            if self._connection is not None:
+                self._connection.close()
             self._answers.put(SinkStartError(f"internal error: {error}"))
 
     def _follow_orders(self) -> None:
@@ -202,12 +207,11 @@ class SupervisedSinks:
                 self._wait(self._start_at - monotonic_seconds())
             else:
                 self._start_again()
-        if self._connection is None and self._started_at and not self.are_gone:
-            with self._lock:
-                is_needed = self._waiting.unsent > 0
-            if is_needed:  # the last chance
-                self._start(self._config)
         self._finish()
+        with self._lock:
+            is_needed = self._started_at > 0 and not self.are_gone and self._waiting.unsent > 0
+        if is_needed and self._start(self._config) is None:  # the last chance
+            self._finish()
 
     def _change_to(self, config: Config) -> NfszbxError | None:
         """The error that has left the old settings in force."""
@@ -238,16 +242,15 @@ class SupervisedSinks:
             return SinkStartError(f"the process of the sinks cannot be started: {problem}")
         with self._lock:
             begin = Begin(
-                config=config.model_dump(mode="json", exclude={"zabbix": {"api"}}),
+                config=config.model_dump_json(exclude={"zabbix": {"api"}}),
                 folder=str(self._state.path / NAME),
-                user=(self._account.name, self._account.uid, self._account.gid)
-                if self._account
-                else None,
+                user=self._account,
                 handed_on=self._tallies.report.handed_on,
+                done=self._waiting.done,
                 waiting=self._waiting.list_ends(),
             )
             self._controls.clear()
-        connection.send(Kind.BEGIN, begin.model_dump_json().encode())
+        connection.send(Kind.BEGIN, begin.encode())
         deadline = monotonic_seconds() + START_SECONDS
         error: NfszbxError | None = None
         try:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from nfszbx.health import SinkHealth
-from nfszbx.sinks.messages import MessageError, Report, Tally
+from nfszbx.sinks.messages import MessageError
+from nfszbx.sinks.reports import Report, Tally
 from nfszbx.sinks.states import SinkState
 
 

@@ -28,6 +28,8 @@ class WaitingIntervals:
         self._intervals: deque[Interval] = deque()
         self._bytes = 0
         self._last_number = self._sent_number = self._handed_on = 0
+        self.done = 0
+        """The last one of which no sink misses anything."""
         self.dropped = 0
         """Those that no process was given, since others came."""
 
@@ -38,8 +40,8 @@ class WaitingIntervals:
 
     @property
     def unsent(self) -> int:
-        """How many the process in place was not given yet."""
-        return sum(interval.number > self._sent_number for interval in self._intervals)
+        """How many no process has had, as far as anybody knows."""
+        return self.count_after(max(self._sent_number, self._handed_on))
 
     def add(self, unix_seconds: float, body: bytes) -> None:
         """The oldest are dropped when there are too many."""
@@ -61,9 +63,13 @@ class WaitingIntervals:
         return None
 
     def note(self, handed_on: int, done: int) -> None:
-        """Every sink has handed on those up to the one, and all up to the other are done with."""
+        """Every sink has handed on those up to the one, and all up to the other are done with.
+
+        The last one stays: there are sinks that show it, and another process has to begin with it.
+        """
         self._handed_on = max(self._handed_on, min(handed_on, self._last_number))
-        while self._intervals and self._intervals[0].number <= done:
+        self.done = max(self.done, min(done, self._last_number))
+        while len(self._intervals) > 1 and self._intervals[0].number <= self.done:
             self._remove_oldest()
 
     def begin_again(self) -> None:

@@ -8,20 +8,20 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nfszbx import catalog
 from nfszbx.cadence import Cadence, Roster, Row
-from nfszbx.config import Config, ZabbixConfig
 from nfszbx.counter_store import CounterStore, read_boot_id
 from nfszbx.counters import SavedCounters
 from nfszbx.document import make_document
 from nfszbx.errors import SinkRefusedError
 from nfszbx.nodes import parse_node
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples
+from nfszbx.sinks.base import Again
 from nfszbx.sinks.spooled import SpooledSink
 from nfszbx.sinks.zabbix_cluster import ZabbixCluster
 from nfszbx.sinks.zabbix_tls import make_tls
@@ -29,6 +29,9 @@ from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.spool_store import Entry
 from nfszbx.traffic import Direction
 from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
+
+if TYPE_CHECKING:
+    from nfszbx.config import Config, ZabbixConfig
 
 _METRICS = {
     Direction.RECEIVE: catalog.CLIENT_RECEIVE_BYTES,
@@ -39,21 +42,11 @@ SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3_600
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Again:
-    """What comes again, after an end of the process that had it."""
-
-    handed_on: int = 0
-    """The number of the last interval that is in the spool."""
-    waiting: Mapping[int, float] = field(default_factory=dict)
-    """The intervals that come first, by number, with the Unix time at which they ended."""
-
-
 NOTHING_AGAIN = Again()
 
 
 def open_zabbix(
-    config: Config,
+    config: "Config",
     folder: Path,
     clusters: Sequence[ZabbixCluster],
     again: Again = NOTHING_AGAIN,
@@ -72,7 +65,7 @@ def open_zabbix(
     )
 
 
-def make_clusters(config: ZabbixConfig) -> list[ZabbixCluster]:
+def make_clusters(config: "ZabbixConfig") -> list[ZabbixCluster]:
     """Where values go. Raises :class:`ConfigurationError` for wrong certificates and keys."""
     tls = make_tls(config.tls)
     clusters = [
@@ -91,7 +84,7 @@ def make_clusters(config: ZabbixConfig) -> list[ZabbixCluster]:
     ]
 
 
-def get_host_name(config: ZabbixConfig) -> str:
+def get_host_name(config: "ZabbixConfig") -> str:
     """The name of this machine in Zabbix."""
     return config.host or socket.gethostname()
 
@@ -102,7 +95,9 @@ class ZabbixDocuments:
     The clients that Zabbix knows outlast a restart; what was reported of them, until the next boot.
     """
 
-    def __init__(self, config: ZabbixConfig, directory: Path, again: Again = NOTHING_AGAIN) -> None:
+    def __init__(
+        self, config: "ZabbixConfig", directory: Path, again: Again = NOTHING_AGAIN
+    ) -> None:
         self._roster_path = directory / "clients.json"
         retention_seconds = config.client_retention_days * SECONDS_PER_DAY
         seen = _read_roster(self._roster_path)
@@ -118,7 +113,7 @@ class ZabbixDocuments:
         """What the last entries have of clients, and the disk has not."""
         self._handed_on = again.handed_on
         ends = {end: number for number, end in again.waiting.items()}
-        self._reported = ends.get(self._counters.saved_unix_seconds, 0)
+        self._reported = max(again.done, ends.get(self._counters.saved_unix_seconds, 0))
         """The number of the last interval whose clients are in the counters on disk."""
         self._problem = ""
 

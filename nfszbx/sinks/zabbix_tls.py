@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nfszbx.config import ZabbixTlsConfig
 from nfszbx.errors import ConfigurationError
 from nfszbx.secret_files import explain_unreadable, warn_of_readers
+
+if TYPE_CHECKING:
+    from nfszbx.config import ZabbixTlsConfig
 
 # RFC 4514 names for what Python calls the parts of a name.
 _SHORT_NAMES = {
@@ -41,7 +44,7 @@ class Tls:
     """Zabbix does not tell a client what it dislikes; it ends the connection."""
 
 
-def make_tls(config: ZabbixTlsConfig) -> Tls | None:
+def make_tls(config: "ZabbixTlsConfig") -> Tls | None:
     """As the settings say; None for plain connections.
 
     Raises :class:`ConfigurationError` for files that cannot be used, and for keys without support.
@@ -84,7 +87,7 @@ def _naming(key: str, path: str | None) -> Iterator[None]:
 class _Certificates:
     """Both sides show a certificate; the server's is checked as the agent checks it."""
 
-    def __init__(self, config: ZabbixTlsConfig) -> None:
+    def __init__(self, config: "ZabbixTlsConfig") -> None:
         self._config = config
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # Zabbix' certificates are not for host names: the authority counts, and the names below.
@@ -126,7 +129,7 @@ def _escape(value: str) -> str:
     return re.sub(r"^[# ]|(?<!\\) $", r"\\\g<0>", inside)
 
 
-def read_key(config: ZabbixTlsConfig) -> bytes:
+def read_key(config: "ZabbixTlsConfig") -> bytes:
     """The pre-shared key. Raises :class:`ConfigurationError`."""
     path = Path(str(config.psk_file))
     try:
@@ -148,7 +151,7 @@ def read_key(config: ZabbixTlsConfig) -> bytes:
     return key
 
 
-def _make_psk_context(config: ZabbixTlsConfig) -> ssl.SSLContext:
+def _make_psk_context(config: "ZabbixTlsConfig") -> ssl.SSLContext:
     """A context for a key of our own.
 
     Python's ssl has it since 3.13; before, the package sslpsk3 adds it.

@@ -1,4 +1,7 @@
-"""The commands ``nfszbx zabbix ...``."""
+"""The commands ``nfszbx zabbix ...``.
+
+They import what they need when they run: it takes megabytes, which ``nfszbx run`` does without.
+"""
 
 import os
 from pathlib import Path
@@ -17,10 +20,7 @@ from nfszbx.options import (
     make_zabbix_flags,
 )
 from nfszbx.settings import Flag, load_config
-from nfszbx.template.assemble import render_template
 from nfszbx.template.parts import Version
-from nfszbx.zabbix.check import check_zabbix
-from nfszbx.zabbix.install import install as install_all
 
 app = typer.Typer(
     help="Sets Zabbix up for nfszbx, and finds out why it shows nothing.", no_args_is_help=True
@@ -47,6 +47,8 @@ def template(
 
     Zabbix 6.0 has it under Configuration, Templates.
     """
+    from nfszbx.template.assemble import render_template  # noqa: PLC0415  see above
+
     found = [known for known in Version if _parse(known.value) <= _parse(version)]
     if not found:
         raise ConfigurationError(
@@ -67,6 +69,8 @@ def install(
     group: Annotated[str, typer.Option(help="Host group of a new host.")] = "Linux servers",
 ) -> None:
     """Import the template, make or link the host, and send a test value."""
+    from nfszbx.zabbix.install import install as install_all  # noqa: PLC0415  see above
+
     flags = make_zabbix_flags(zabbix_server, zabbix_port, zabbix_host, zabbix_agent_config)
     settings = _load(config, url, token_file, flags)
     install_all(settings, group, typer.echo)
@@ -83,6 +87,8 @@ def check(
     zabbix_agent_config: ZabbixAgentConfigOption = None,
 ) -> None:
     """Find out why Zabbix shows nothing, and say what to change."""
+    from nfszbx.zabbix.check import check_zabbix  # noqa: PLC0415  see above
+
     flags = make_zabbix_flags(zabbix_server, zabbix_port, zabbix_host, zabbix_agent_config)
     settings = _load(config, url, token_file, flags)
     problems = 0

@@ -1,6 +1,7 @@
 """What passes between the two processes; upwards, an enemy may have written it."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -8,21 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfszbx import catalog
+from nfszbx.config import Config
 from nfszbx.health import SinkHealth
+from nfszbx.privileges import Account
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks.messages import (
+    Begin,
     Frame,
     Kind,
     MessageError,
-    Report,
-    Tally,
     Unpacker,
     decode_samples,
     encode_samples,
     pack,
-    parse_refusal,
-    parse_report,
 )
+from nfszbx.sinks.reports import parse_refusal, parse_report
 from nfszbx.sinks.states import SinkState
 from nfszbx.traffic import Service, Transport
 
@@ -82,12 +83,35 @@ def test_interval_comes_out_as_it_went_in() -> None:
 
 def test_report_comes_out_as_it_went_in() -> None:
     health = SinkHealth("zabbix 192.0.2.7:10051", 1, 2, 3, 4, SinkState.BACKING_OFF)
-    report = Report(
-        sinks=(Tally.of(health),), handed_on={"zabbix": 7}, done=6, on_disk=False, gone=True
-    )
-    parsed = parse_report(report.model_dump_json().encode())
-    assert parsed == report
+    told = {
+        "sinks": [asdict(health)],
+        "handed_on": {"zabbix": 7},
+        "done": 6,
+        "on_disk": False,
+        "gone": True,
+    }
+    parsed = parse_report(json.dumps(told).encode())
+    assert parsed.model_dump(mode="json") == told
     assert parsed.sinks[0].as_health() == health
+
+
+def test_settings_are_there_by_their_names() -> None:
+    """Without what the process has no business with: the token of the API."""
+    settings = {
+        "sinks": ["zabbix"],
+        "zabbix": {"api": {"token": "secret"}, "servers": ["a", "b;c"], "host": "h"},
+    }
+    config = Config.model_validate(settings)
+    text = config.model_dump_json(exclude={"zabbix": {"api"}})
+    assert "secret" not in text
+    begin = Begin(text, "/folder", Account("somebody", 1, 2), {"zabbix": 3}, 2, {4: 1.5})
+    decoded = Begin.decode(begin.encode())
+    assert decoded == begin
+    found = decoded.read_config()
+    assert (found.log_level, found.prometheus.port) == ("info", config.prometheus.port)
+    assert list(found.zabbix.servers) == ["a", "b;c"]
+    assert found.zabbix.tls.connect == "unencrypted"
+    assert not hasattr(found.zabbix, "api")
 
 
 @pytest.mark.parametrize(

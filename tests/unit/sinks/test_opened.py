@@ -12,6 +12,7 @@ import pytest
 from nfszbx.config import Config
 from nfszbx.errors import ConfigurationError, SinkStartError
 from nfszbx.samples import Samples
+from nfszbx.sinks.base import Again
 from nfszbx.sinks.opened import OpenSinks, prepare_sinks
 from tests.network import free_port
 
@@ -22,7 +23,7 @@ def serve_at(port: int, *sinks: str) -> Config:
 
 @contextmanager
 def opened(config: Config, folder: Path, **handed_on: int) -> Iterator[OpenSinks]:
-    sinks = OpenSinks(config, prepare_sinks(config), folder, handed_on, {})
+    sinks = OpenSinks(prepare_sinks(config), folder, lambda name: Again(handed_on.get(name, 0)))
     try:
         yield sinks
     finally:
@@ -43,7 +44,7 @@ def test_nobody_is_answered_before_the_second_step(tmp_path: Path) -> None:
         early.settimeout(0.3)
         with pytest.raises(TimeoutError):
             early.recv(1)
-        sinks = OpenSinks(config, prepared, tmp_path, {}, {})
+        sinks = OpenSinks(prepared, tmp_path, lambda _: Again())
         early.settimeout(10)
         assert early.recv(100).startswith(b"HTTP/1.0 200")
     sinks.stop()

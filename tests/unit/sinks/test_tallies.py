@@ -2,7 +2,8 @@
 
 import pytest
 
-from nfszbx.sinks.messages import MessageError, Report, Tally
+from nfszbx.sinks.messages import MessageError
+from nfszbx.sinks.reports import Report, Tally
 from nfszbx.sinks.states import SinkState
 from nfszbx.sinks.tallies import Tallies
 

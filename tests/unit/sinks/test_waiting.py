@@ -35,10 +35,20 @@ def test_another_process_gets_what_is_not_done_with() -> None:
     take_all(waiting)
     waiting.note(handed_on=3, done=2)
     waiting.begin_again()
-    assert waiting.unsent == 2
+    assert waiting.unsent == 1  # the other has been handed on, and is not done with
     assert waiting.list_ends() == {3: 103.0, 4: 104.0}
     assert take_all(waiting) == [3, 4]
     assert waiting.count_after(3) == 1
+
+
+def test_another_process_gets_the_last_one_in_any_case() -> None:
+    """Prometheus shows it."""
+    waiting = make(4)
+    take_all(waiting)
+    waiting.note(handed_on=4, done=4)
+    waiting.begin_again()
+    assert waiting.unsent == 0
+    assert take_all(waiting) == [4]
 
 
 def test_what_nobody_was_given_counts_as_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +85,7 @@ def test_a_process_cannot_be_done_with_what_it_was_not_given() -> None:
     waiting = make(2)
     waiting.note(handed_on=2**53, done=2**53)
     waiting.add(0.0, b"")
-    assert take_all(waiting) == [3]
+    assert waiting.unsent == 1
+    assert take_all(waiting)[-1] == 3
     waiting.begin_again()
     assert waiting.unsent == 1

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nfszbx.config import ZabbixConfig
-from nfszbx.sinks.zabbix import Again, ZabbixDocuments
+from nfszbx.sinks.base import Again
+from nfszbx.sinks.zabbix import ZabbixDocuments
 from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 from tests.sinks.test_zabbix import make_samples
 
@@ -66,10 +67,10 @@ def test_intervals_that_come_again_are_counted_once(died_after: str, tmp_path: P
         assert give(documents, 4) == ([TOTALS_KEY, CLIENTS_KEY], 4)
     # The other process has heard of three intervals in the spool, and of two that are done with.
     waiting = {number: 1_000_000.0 + 5 * number for number in (3, 4)}
-    again = ZabbixDocuments(CONFIG, tmp_path, Again(3, waiting))
+    again = ZabbixDocuments(CONFIG, tmp_path, Again(3, 2, waiting))
     first = give(again, 3)
     if died_after == "spool":
-        assert first == ([], 0)
+        assert first == ([], 2)
         assert give(again, 4) == ([TOTALS_KEY, CLIENTS_KEY], 4)
     else:
         assert first == ([], 4)
