@@ -40,7 +40,8 @@ class SinksConnection:
         """Nothing more comes from it."""
         self._socket, theirs = socket.socketpair()
         with theirs:
-            # Not a fork: this process has threads. In a session of its own no terminal ends it.
+            # Not a fork: this process has threads. In a session of its own no terminal ends it, and
+            # it can type into none (TIOCSTI).
             self._process = subprocess.Popen(  # noqa: S603  ourselves
                 [
                     sys.executable,

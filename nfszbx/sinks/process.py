@@ -22,7 +22,7 @@ from nfszbx.privileges import give_up_privileges, name_process
 from nfszbx.sinks.base import Again
 from nfszbx.sinks.messages import Begin, Frame, Kind, Unpacker, decode_samples, pack
 from nfszbx.sinks.opened import OpenSinks, prepare_sinks
-from nfszbx.streams import open_standard_streams
+from nfszbx.streams import give_up_reading_terminals, open_standard_streams
 
 TURN_SECONDS = 0.1
 SIGN_OF_LIFE_SECONDS = 1.0
@@ -131,6 +131,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     open_standard_streams()
+    give_up_reading_terminals()
     name_process("nfszbx-sinks")
     line = Line(socket.socket(fileno=int(sys.argv[1])))
     os.set_inheritable(int(sys.argv[1]), False)  # noqa: FBT003  the standard library's own
