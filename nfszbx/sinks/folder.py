@@ -13,6 +13,8 @@ from nfszbx.privileges import Account
 NAME = "sinks"
 _EARLIER = ("spool.sqlite3", "clients.json", "zabbix_clients.sqlite3")
 """What earlier versions kept in the state directory itself."""
+_COUNTERS = "counters.sqlite3"
+"""What is there still; earlier versions let others read it, who could not get there."""
 _OTHERS_MAY_PASS = 0o011
 
 _log = logging.getLogger(__name__)
@@ -42,8 +44,7 @@ def _let_pass(state: int) -> None:
     mode = stat.S_IMODE(os.fstat(state).st_mode)
     if mode | _OTHERS_MAY_PASS != mode:
         for name in _list(state):
-            found = os.stat(name, dir_fd=state, follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode):
+            if name.startswith((_COUNTERS, *_EARLIER)):
                 os.chmod(name, 0o600, dir_fd=state)
         os.fchmod(state, mode | _OTHERS_MAY_PASS)
 

@@ -226,7 +226,7 @@ class SupervisedSinks:
     def _start_again(self) -> None:
         error = self._start(self._config)
         if error is None:
-            _log.info("the process of the sinks works again")
+            _log.log(min(self._level, logging.INFO), "the process of the sinks works again")
             self._problem = ""
         else:
             if str(error) != self._problem:
@@ -342,12 +342,8 @@ class SupervisedSinks:
         self._restarts += 1
         if monotonic_seconds() > self._started_at + WELL_SECONDS:
             self._back_off = FIRST_BACK_OFF_SECONDS
-        _log.warning(
-            "the process of the sinks: %s (%s); starting again in %.0f s",
-            why,
-            ended,
-            self._back_off,
-        )
+        text = "the process of the sinks: %s (%s); starting again in %.0f s"
+        _log.log(self._level, text, why, ended, self._back_off)
         self._set_back_off()
 
     def _forget(self, connection: SinksConnection) -> str:
@@ -360,6 +356,12 @@ class SupervisedSinks:
             lines = [body.decode() for kind, body in self._controls if kind is Kind.LOG]
         sys.stderr.write("".join(lines))
         return ended
+
+    @property
+    def _level(self) -> int:
+        """Of what is told of an end; when it ends again and again, that is known."""
+        is_known = self._back_off >= MAX_BACK_OFF_SECONDS
+        return logging.DEBUG if is_known else logging.WARNING
 
     def _set_back_off(self) -> None:
         self._start_at = monotonic_seconds() + self._back_off

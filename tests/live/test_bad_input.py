@@ -62,6 +62,14 @@ def test_root_without_capabilities() -> None:
     assert "root lacks the capability CAP_SYS_ADMIN" in said
 
 
+def test_root_that_cannot_become_another_user() -> None:
+    """What talks to the network is never root."""
+    status, said = run("run", before=("setpriv", "--bounding-set=-setuid", "--inh-caps=-all"))
+    assert status == 3
+    assert "root's rights cannot be given up" in said
+    assert "hint: nfszbx run needs CAP_SETUID and CAP_SETGID" in said
+
+
 def test_no_bpftrace() -> None:
     status, said = run("run", environment={"NFSZBX_BPFTRACE": "/nowhere/bpftrace"})
     assert status == 4

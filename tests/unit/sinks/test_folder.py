@@ -20,11 +20,14 @@ def read_owner(path: Path) -> tuple[int, int, int]:
 
 def test_new_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    (tmp_path / "counters.sqlite3").touch(0o644)
+    for name in ("counters.sqlite3", "counters.sqlite3-wal", "of others"):
+        (tmp_path / name).touch(0o644)
     prepare_folder(tmp_path, USER)
     assert read_owner(tmp_path / "sinks") == (USER.uid, USER.gid, 0o700)
     assert read_owner(tmp_path) == (0, 0, 0o711)
     assert read_owner(tmp_path / "counters.sqlite3") == (0, 0, 0o600)
+    assert read_owner(tmp_path / "counters.sqlite3-wal") == (0, 0, 0o600)
+    assert read_owner(tmp_path / "of others") == (0, 0, 0o644)
 
 
 def test_files_of_an_earlier_version_are_moved_and_nothing_else(tmp_path: Path) -> None:
