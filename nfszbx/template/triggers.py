@@ -113,7 +113,8 @@ TRIGGERS = {
             "nfszbx: Map of clients is nearly full",
             f"last(/{TEMPLATE}/nfszbx.map_fill)>{{$NFSZBX.MAP.FILL.MAX.WARN}}",
             "WARNING",
-            "New clients will be part of 'other'. Raise map_max_entries, or restart nfszbx.",
+            "Another bpftrace takes over, with an empty map. If this comes again and again, raise "
+            "map_max_entries: clients for which there is no room are part of 'other'.",
             event_name="nfszbx: Map of clients is fuller than {$NFSZBX.MAP.FILL.MAX.WARN}%",
             operational_data="Fill: {ITEM.LASTVALUE1}",
             depends_on=NO_DATA,

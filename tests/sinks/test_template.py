@@ -14,12 +14,14 @@ from nfszbx.zabbix.api import ZabbixApi
 from nfszbx.zabbix.host import create_host, find_template, import_template
 from tests.live.running import Document, NfszbxRun
 from tests.live.samba import CLIENTS, SambaServer
+from tests.live.unruly import Unruly
 from tests.sinks.test_zabbix import address, make_samples, sink
 from tests.sinks.zabbix_server import HistoryValue, ZabbixServer
 
 HOST = "file server with a template"
 SECONDS_PER_DAY = 86_400
 WAIT_SECONDS = 30.0
+TRIGGER_SECONDS = 150.0
 DIRECTIONS = ("receive", "transmit")
 
 
@@ -143,6 +145,35 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_triggers_fire_and_recover(
+    zabbix: ZabbixServer, templated_host: str, tmp_path: Path, state: Path
+) -> None:
+    """When bpftrace ends again and again, Zabbix has a problem; when it works again, it is over."""
+    unruly = Unruly(tmp_path)
+    environment = {**unruly.environment, "NFSZBX_STATE_DIRECTORY": str(state)}
+    flags = ["--sink", "zabbix", "--zabbix-host", HOST, "--zabbix-server", address(zabbix)]
+
+    def list_problems() -> set[str]:
+        wanted = {"hostids": templated_host, "output": ["name"]}
+        return {problem["name"] for problem in zabbix.call("problem.get", wanted)}
+
+    def wait_for_document(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + TRIGGER_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, list_problems()
+            run.next_document()
+
+    not_measured = "nfszbx: Traffic is not measured"
+    with NfszbxRun(flags, environment) as run:
+        wait_for_document(lambda: not_measured not in list_problems())
+        unruly.tell("exit")
+        wait_for_document(
+            lambda: {not_measured, "nfszbx: bpftrace is in a crash loop"} <= list_problems()
+        )
+        unruly.mend()
+        wait_for_document(lambda: not_measured not in list_problems())
 
 
 def test_no_item_is_unsupported(zabbix: ZabbixServer, templated_host: str) -> None:
