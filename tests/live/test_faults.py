@@ -93,6 +93,7 @@ def test_crash_loop(samba: SambaServer, tmp_path: Path, record: Record) -> None:
         drill.begin()
         drill.wait_for_recovery()
         drill.compare()
+        assert fault.lost_bytes == 0
     record("bpftrace-crash-loop", fault)
 
 
@@ -121,6 +122,7 @@ def test_output_that_never_ends(
         drill.wait_for_metric()
         drill.wait_for_recovery()
         drill.compare()
+        assert fault.lost_bytes == 0
         peak_bytes = read_peak_bytes(drill.run.process.pid)
         assert peak_bytes < MEMORY_BYTES
         fault.note = f"nfszbx took {peak_bytes / 1e6:.0f} MB of memory at most"
