@@ -82,7 +82,6 @@ class Daemon:
         self._on_trial = False
         """Until the script that was changed to has delivered a dump."""
         self._watch = TransportWatch(config, facts)
-        self._interval_seconds = config.interval_seconds
         saved = counters.saved if counters else None
         self._pipeline = Pipeline(
             plan, config.max_clients, config.client_idle_seconds, EndReason, saved
@@ -118,8 +117,9 @@ class Daemon:
                 signal.signal(number, self._request_stop)
         if self._service.is_there:  # there is no terminal that could hang up
             signal.signal(signal.SIGHUP, self._request_reload)
-        _log.info("measuring; the first values come in %d seconds", self._interval_seconds)
-        self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + self._interval_seconds
+        interval_seconds = self._pipeline.plan.interval_seconds
+        _log.info("measuring; the first values come in %d seconds", interval_seconds)
+        self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + interval_seconds
         self._ready_at = monotonic_seconds() + READY_SECONDS
         try:
             while not self._stopping and not self._sinks.are_gone:
@@ -157,8 +157,9 @@ class Daemon:
     def _tell_service(self) -> None:
         now, is_running = monotonic_seconds(), self._supervisor.pid is not None
         if self._supervisor.delivers:
-            services = ", ".join(service.service for service in self._pipeline.plan.services)
-            doing = f"measuring {services} every {self._interval_seconds} s"
+            plan = self._pipeline.plan
+            services = ", ".join(service.service for service in plan.services)
+            doing = f"measuring {services} every {plan.interval_seconds} s"
         else:
             doing = f"{self._trouble}starting bpftrace"
         self._service.turn(
@@ -268,17 +269,20 @@ class Daemon:
         elif self._supervisor.delivers:
             self._successor = Successor(self._program, script, plan, self._pipeline)
         else:
-            for event in self._supervisor.stop():
-                self._take(event)
-            self._pipeline.take_stop()
+            self._stop_child()
             self._adopt(plan, script)
             self._on_trial = True
+
+    def _stop_child(self) -> None:
+        """With its last word."""
+        for event in self._supervisor.stop():
+            self._take(event)
+        self._pipeline.take_stop()
 
     def _adopt(self, plan: Plan, script: Script) -> None:
         """From now on this is in force, and what the next child is given."""
         self._pipeline.change_plan(plan)
         self._script = script
-        self._interval_seconds = plan.interval_seconds
         self._supervisor.change_limits(plan.interval_seconds, plan.map_max_entries)
         self._observer.change_plan(plan, self._config.audit_interval_seconds)
         self._set_overdue()
@@ -312,9 +316,7 @@ class Daemon:
                 return
             self._take(event)
         if successor.is_ready:
-            for last in self._supervisor.stop():
-                self._take(last)
-            self._pipeline.take_stop()
+            self._stop_child()
             self._go_on_with(successor)
 
     def _go_on_with(self, successor: Successor) -> None:
@@ -368,7 +370,8 @@ class Daemon:
         )
 
     def _set_overdue(self) -> None:
-        self._overdue_at = monotonic_seconds() + OVERDUE_INTERVALS * self._interval_seconds
+        interval_seconds = self._pipeline.plan.interval_seconds
+        self._overdue_at = monotonic_seconds() + OVERDUE_INTERVALS * interval_seconds
 
 
 def _judge_notice(text: str) -> int:
