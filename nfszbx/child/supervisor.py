@@ -24,6 +24,8 @@ MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES_PER_ENTRY = 16 << 20, 256
 MAX_OUTPUT_LINES = 10_000
 """The same; a dump has four, and reports of losses."""
 _READ_TIMEOUT_SECONDS = 0.25  # how soon a request to stop is noticed
+_PAUSE_SECONDS = 1.0
+"""Between two looks at a silent child; more, and nfszbx itself stood still or had much to do."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Supervisor:
         self._unused_lines = 0
         """Since then."""
         self._deadline = 0.0
+        self._looked_at = 0.0
         self._start_at = 0.0
 
     @property
@@ -163,11 +166,17 @@ class Supervisor:
             self._life.take(ChildEvent.STARTED)
             self._used_bytes = self._unused_lines = 0
             self._deadline = now + self._start_timeout_seconds + self._silence_seconds
+            self._looked_at = now
         read_before = self._process.read_bytes
         yield from self._read(self._process, wait_seconds)
         is_quiet = self._process.read_bytes == read_before
-        # What waits to be read may be the dump that is missed: after a pause of nfszbx itself.
-        overdue_seconds = monotonic_seconds() - self._deadline
+        # After a pause of nfszbx itself what is missed may wait to be read, or the child stood
+        # still as well and goes on only now: a stopped virtual machine.
+        now = monotonic_seconds()
+        if now - self._looked_at > _PAUSE_SECONDS:
+            self._deadline += now - self._looked_at
+        self._looked_at = now
+        overdue_seconds = now - self._deadline
         if self._process.ended:
             reason = EndReason.KILLED if self._process.was_killed else EndReason.EXITED
             yield self._end(reason, _describe(self._process))

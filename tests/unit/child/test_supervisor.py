@@ -142,6 +142,24 @@ def test_silence_after_a_dump_ends_the_child(supervise: Callable[[str], Supervis
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_pause_of_nfszbx_itself_is_not_the_childs_silence(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stood still and go on, nfszbx first: the child gets what it had left."""
+    clock = [1000.0]
+    monkeypatch.setattr(supervisor_module, "monotonic_seconds", lambda: clock[0])
+    supervisor = supervise("echo ready; exec sleep 60")
+    deliver(supervisor)
+    clock[0] += 3600
+    assert list(supervisor.poll(0)) == []
+    silent_seconds = 0.0
+    while not (seen := ends(list(supervisor.poll(0)))):
+        clock[0] += 0.5
+        silent_seconds += 0.5
+    assert seen[0].reason is EndReason.SILENT
+    assert silent_seconds == pytest.approx(3.0, abs=0.5)
+
+
 def test_child_that_never_delivers_is_given_up(supervise: Callable[..., Supervisor]) -> None:
     supervisor = supervise("exec sleep 60", start_timeout_seconds=-2.5)
     (end,) = ends(events_until(supervisor, ends))
