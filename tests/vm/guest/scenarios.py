@@ -257,7 +257,7 @@ def _measure_smbclient(service: str, share: str, port: int) -> None:
     """Each smbclient keeps its connection until all counters are read."""
     protections = ("off", "sign", "encrypt")
     source = Path("/run/smbclient-source")
-    run("dd", "if=/dev/urandom", f"of={source}", "bs=1M", "count=6", "status=none")
+    run("dd", "if=/dev/urandom", f"of={source}", "bs=1M", "count=3", "status=none")
     released = Path("/run/smbclient-released")
     released.unlink(missing_ok=True)
     sessions = ExitStack()
