@@ -7,6 +7,7 @@ client an address of its own go with it. The kernel's probes see it all the same
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -163,8 +164,11 @@ class SmbClient:
             raise RuntimeError(said.strip())
 
     def close(self) -> None:
-        """End the connection."""
-        self._process.close(force=True)
+        """End the connection. pexpect would give up after a tenth of a second."""
+        self._process.kill(signal.SIGKILL)
+        while self._process.isalive():
+            time.sleep(0.05)
+        self._process.close()
 
 
 def parse_socket_bytes(output: str) -> Counter[tuple[str, str]]:

@@ -7,6 +7,7 @@ archive on its second disk. Whatever it writes to its disks is forgotten with it
 
 import os
 import re
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -95,7 +96,10 @@ class Machine:
 
     def close(self) -> None:
         """End it without asking."""
-        self._process.close(force=True)
+        self._process.kill(signal.SIGKILL)
+        while self._process.isalive():  # pexpect would give up after a tenth of a second
+            time.sleep(0.05)
+        self._process.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
