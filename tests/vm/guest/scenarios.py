@@ -20,7 +20,7 @@ from tests.vm.guest.workloads import WORKLOADS, do_at_once, large_file, metadata
 
 NFS_VERSIONS = ("3", "4.0", "4.1", "4.2")
 UDP_BLOCKS = "60"
-SETTLING_INTERVALS = 3
+SETTLING_INTERVALS = 8
 """Until what was missed has been found."""
 SHORT_NFS_CONNECTIONS, SHORT_SMB_CONNECTIONS = 700, 60
 
