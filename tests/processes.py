@@ -4,12 +4,22 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pexpect
+
 
 def write_program(path: Path, text: str) -> str:
     """Make a shell script of ``text`` that can be executed; its path."""
     path.write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
+
+
+def end_spawned(process: "pexpect.spawn[str]") -> None:
+    """Hang up, kill it if need be, and wait for its end."""
+    with suppress(pexpect.ExceptionPexpect):  # pexpect gives up a tenth of a second after that
+        process.close(force=True)
+    while process.isalive():
+        time.sleep(0.05)
 
 
 def is_running(pid: int) -> bool:

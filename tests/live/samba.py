@@ -7,7 +7,6 @@ client an address of its own go with it. The kernel's probes see it all the same
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Self
 
 import pexpect
 
+from tests.processes import end_spawned
 from tests.socket_counters import name_client, read_counters
 
 SHARE = "share"
@@ -164,11 +164,8 @@ class SmbClient:
             raise RuntimeError(said.strip())
 
     def close(self) -> None:
-        """End the connection. pexpect would give up after a tenth of a second."""
-        self._process.kill(signal.SIGKILL)
-        while self._process.isalive():
-            time.sleep(0.05)
-        self._process.close()
+        """End the connection."""
+        end_spawned(self._process)
 
 
 def parse_socket_bytes(output: str) -> Counter[tuple[str, str]]:

@@ -7,7 +7,6 @@ archive on its second disk. Whatever it writes to its disks is forgotten with it
 
 import os
 import re
-import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Self
 
 import pexpect
 
+from tests.processes import end_spawned
 from tests.vm.image import Image
 
 BOOT_TIMEOUT_SECONDS = 240.0
@@ -96,10 +96,7 @@ class Machine:
 
     def close(self) -> None:
         """End it without asking."""
-        self._process.kill(signal.SIGKILL)
-        while self._process.isalive():  # pexpect would give up after a tenth of a second
-            time.sleep(0.05)
-        self._process.close()
+        end_spawned(self._process)
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
