@@ -90,12 +90,70 @@ class BpftraceFacts:
 
 
 # Every kernel function and tracepoint that nfszbx may hook.
-FUNCTIONS = ("do_tcp_sendpages", "tcp_cleanup_rbuf", "tcp_sendmsg_locked")
+FUNCTIONS = (
+    "do_tcp_sendpages",
+    "nfsd_cache_update",
+    "tcp_cleanup_rbuf",
+    "tcp_sendmsg_locked",
+)
 # What the kernel's RPC servers pass calls and replies through; of the module sunrpc.
 RPC_FUNCTIONS = ("svc_process", "svc_send")
+# Where their connections get data, and are put into the queue; of the same module.
+QUEUE_FUNCTIONS = ("svc_data_ready", "svc_xprt_enqueue")
 # Kernel symbols whose presence tells how the kernel sends, and what can be hooked.
-SYMBOLS = (*FUNCTIONS, "release_sock", "tcp_sendpage", *RPC_FUNCTIONS)
-TRACEPOINTS = ("sock:inet_sock_set_state", "sock:sock_recv_length", "sock:sock_send_length")
+SYMBOLS = (*FUNCTIONS, "release_sock", "tcp_sendpage", *RPC_FUNCTIONS, *QUEUE_FUNCTIONS)
+TRACEPOINTS = (
+    "nfsd:nfsd_compound_status",
+    "nfsd:nfsd_drc_found",
+    "nfsd:nfsd_garbage_args_err",
+    "nfsd:nfsd_read_io_done",
+    "nfsd:nfsd_write_io_done",
+    "sock:inet_sock_set_state",
+    "sock:sock_recv_length",
+    "sock:sock_send_length",
+    "sunrpc:svc_xprt_dequeue",
+)
+NFS_OFFSETS = frozenset(
+    {
+        *("args_minorversion", "args_ops", "args_rqstp", "d_inode", "ex_dentry", "ex_mnt"),
+        *("fh_export", "fh_maxsize", "i_ino", "kthread_data", "mnt_id"),
+        *("mnt_root", "nfs3_fh", "op_cp_bytes", "op_num"),
+        *("op_size", "op_status", "res_opcnt", "res_current_fh"),
+        *("res_rqstp", "rq_addr", "rq_argp", "rq_proc", "rq_prog", "rq_resp", "rq_server"),
+        *("rq_stime", "rq_uid", "rq_vers", "rq_xprt", "sk_receive_queue", "sk_user_data"),
+        *("start_boottime", "start_time", "sv_name", "svsk_sk", "task_kthread", "xpt_flags"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class NfsLayout:
+    """Where nfsd and the RPC servers keep what the scripts of NFS operations read.
+
+    Offsets are in bytes, by names from :data:`NFS_OFFSETS`; ``op_size`` is the size of a
+    ``struct nfsd4_op``, and ``mnt_id`` is counted from a mount's ``mnt``. ``nfs_layout.py`` says
+    which members they are.
+    """
+
+    offsets: Mapping[str, int]
+    missing: Mapping[str, Fact]
+    """The names that are not in ``offsets``, each absent or unknown, and why."""
+    is_assumed: bool = False
+    """Are those of nfsd constants, because the kernel does not tell them?"""
+    mount_id_is_unique: bool = False
+    """Is ``mnt_id`` the 64-bit number that is never used again?"""
+
+    def need(self, *names: str) -> Fact:
+        """Present if all of them are there, else the first that is not."""
+        for name in names:
+            if name not in self.offsets:
+                return self.missing[name]
+        return PRESENT
+
+
+def missing_layout(reason: Fact) -> NfsLayout:
+    """No offset at all, for one reason."""
+    return NfsLayout({}, dict.fromkeys(sorted(NFS_OFFSETS), reason))
 
 
 @dataclass(frozen=True)
@@ -133,6 +191,9 @@ class KernelFacts:
     """TCP ports with a listener in this network namespace; for information only."""
     other_nfsd_transports: tuple[str, ...]
     """Where nfsd listens beside TCP now: ``udp 2049``, ``rdma 20049``."""
+    nfsd_threads: int
+    """Threads that nfsd has now in this network namespace; 0 when it does not run."""
+    nfs_layout: NfsLayout
 
 
 _ADAPTER = TypeAdapter(KernelFacts)
@@ -161,6 +222,11 @@ def facts_from_json(text: str, origin: str) -> KernelFacts:
         ("symbols", facts.symbols, SYMBOLS),
         ("traceable", facts.traceable, FUNCTIONS),
         ("tracepoints", facts.tracepoints, TRACEPOINTS),
+        (
+            "nfs_layout",
+            {*facts.nfs_layout.offsets, *facts.nfs_layout.missing},
+            NFS_OFFSETS,
+        ),
     ):
         missing = sorted(set(wanted) - set(held))
         if missing:

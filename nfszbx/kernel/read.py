@@ -8,6 +8,7 @@ from pathlib import Path
 from nfszbx.kernel import tracing
 from nfszbx.kernel.bpftrace import finds_btf, read_bpftrace, read_function_exit, read_info
 from nfszbx.kernel.facts import FUNCTIONS, SYMBOLS, TRACEPOINTS, KernelFacts
+from nfszbx.kernel.nfs_layout import read_layout
 
 
 def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
@@ -41,4 +42,21 @@ def read_facts(bpftrace_path: str | None = None) -> KernelFacts:
         tracepoints=tracing.read_tracepoints(root, TRACEPOINTS),
         listening_ports=tracing.read_listening_ports(root),
         other_nfsd_transports=tracing.read_other_nfsd_transports(root),
+        nfsd_threads=tracing.read_nfsd_threads(root),
+        nfs_layout=read_layout(root),
+    )
+
+
+def read_nfs_facts(facts: KernelFacts) -> KernelFacts:
+    """The facts with what has come with nfsd, which may have been loaded since."""
+    root = Path("/")
+    symbols = tracing.read_symbols(root, SYMBOLS)
+    return replace(
+        facts,
+        kprobes=tracing.read_kprobes(root),
+        symbols=symbols,
+        traceable=tracing.read_traceable(root, symbols, FUNCTIONS),
+        tracepoints=tracing.read_tracepoints(root, TRACEPOINTS),
+        nfsd_threads=tracing.read_nfsd_threads(root),
+        nfs_layout=read_layout(root),
     )

@@ -204,3 +204,17 @@ def read_other_nfsd_transports(root: Path) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(sorted({line for line in lines if line and not line.startswith("tcp")}))
+
+
+def read_nfsd_threads(root: Path) -> int:
+    """How many threads nfsd has; 0 when it does not run.
+
+    From the line ``th`` of ``/proc/net/rpc/nfsd`` (nfsd_show in fs/nfsd/stats.c): unlike
+    ``/proc/fs/nfsd/threads`` it does not wait while nfsd is started or stopped.
+    """
+    try:
+        text = (root / "proc/net/rpc/nfsd").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^th (\d+) ", text, re.MULTILINE)
+    return int(found[1]) if found else 0

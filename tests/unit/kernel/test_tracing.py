@@ -191,3 +191,10 @@ def test_fact_reads_well() -> None:
     assert PRESENT.is_present
     assert not absent("x").is_present
     assert Fact(Presence.UNKNOWN, "y").reason == "y"
+
+
+def test_threads_of_nfsd(tmp_path: Path) -> None:
+    """Those that run; the kernel does not keep the rest of the line any more."""
+    assert tracing.read_nfsd_threads(tmp_path) == 0
+    text = "rc 0 1 2\nio 3 4\nth 8 0 0.000 0.000\nra 0\nnet 1 0 1 1\n"
+    assert tracing.read_nfsd_threads(lay_out(tmp_path, {"proc/net/rpc/nfsd": text})) == 8
