@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from nfszbx import catalog
-from nfszbx.catalog import Metric
 from nfszbx.counters import MAX_REMEMBERED
+from nfszbx.metric import Metric
 from nfszbx.samples import Sample, Samples
 from nfszbx.traffic import OTHER
 

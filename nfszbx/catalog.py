@@ -3,51 +3,8 @@
 Names follow the Prometheus guidelines: base units in the name, ``_total`` for what only grows.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
-
-NAMESPACE = "nfszbx_"
-
-
-class Kind(StrEnum):
-    """How a metric behaves."""
-
-    COUNTER = "counter"
-    """Only grows while nfszbx runs; starts at zero."""
-    GAUGE = "gauge"
-    """Goes up and down."""
-    RATE = "rate"
-    """A gauge derived from a counter, over the last interval; for sinks that do not derive it."""
-
-
-class Unit(StrEnum):
-    """What a value counts; the values are Zabbix' names of units."""
-
-    NONE = ""
-    BYTES = "B"
-    BYTES_PER_SECOND = "Bps"
-    SECONDS = "s"
-    UNIX_TIME = "unixtime"
-
-
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """One metric; its samples have a value for each combination of labels. Equal to itself only."""
-
-    name: str
-    kind: Kind
-    title: str
-    """A few words for people, where the labels are shown beside it."""
-    help: str
-    labels: tuple[str, ...] = ()
-    unit: Unit = Unit.NONE
-
-    @cached_property
-    def field(self) -> str:
-        """The name inside a document, where the place already says whose metric it is."""
-        return self.name.removeprefix(NAMESPACE).removeprefix("client_")
-
+from nfszbx import catalog_operations, catalog_smb
+from nfszbx.metric import Kind, Metric, Unit
 
 FLOW_LABELS = ("service", "transport")
 CLIENT_LABELS = (*FLOW_LABELS, "client")
@@ -298,5 +255,9 @@ SINK_ERRORS = Metric(
     ("sink",),
 )
 
-METRICS = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+METRICS = (
+    *(value for value in list(globals().values()) if isinstance(value, Metric)),
+    *catalog_operations.METRICS,
+    *catalog_smb.METRICS,
+)
 """All of them, in their order above."""

@@ -16,12 +16,16 @@ from nfszbx.errors import ConfigurationError, KernelError, NfszbxError, Privileg
 from nfszbx.kernel.facts import KernelFacts, facts_from_json, facts_to_json
 from nfszbx.kernel.read import read_facts
 from nfszbx.log import start_logging
+from nfszbx.operations.plan import make_operations_plan
+from nfszbx.operations.script import render_operations_script
 from nfszbx.options import (
     ConfigOption,
+    NfsLabelsOption,
     ZabbixAgentConfigOption,
     ZabbixHostOption,
     ZabbixPortOption,
     ZabbixServerOption,
+    make_nfs_flag,
     make_zabbix_flags,
 )
 from nfszbx.plan import make_plan
@@ -70,6 +74,7 @@ def run(
         int | None, typer.Option(help="Clients with a row of their own; the rest is 'other'.")
     ] = None,
     way: WayOption = None,
+    nfs_labels: NfsLabelsOption = None,
     prometheus_address: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     prometheus_port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     zabbix_server: ZabbixServerOption = None,
@@ -89,6 +94,7 @@ def run(
         Flag("--interval-seconds", ("interval_seconds",), interval_seconds),
         Flag("--max-clients", ("max_clients",), max_clients),
         Flag("--way", ("way",), way),
+        make_nfs_flag(nfs_labels),
         Flag("--prometheus-address", ("prometheus", "address"), prometheus_address),
         Flag("--prometheus-port", ("prometheus", "port"), prometheus_port),
         *make_zabbix_flags(zabbix_server, zabbix_port, zabbix_host, zabbix_agent_config),
@@ -136,18 +142,21 @@ def prepare(config: ConfigOption = None) -> None:
 def check(
     config: ConfigOption = None,
     way: WayOption = None,
+    nfs_labels: NfsLabelsOption = None,
     facts: FactsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Plan and facts, for machines.")] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail also when a part cannot be measured.")
+        bool,
+        typer.Option("--strict", help="Fail also when a part of the traffic is missing."),
     ] = False,
 ) -> None:
     """Print what can be measured here, how exactly, and what is missing with what mends it."""
-    settings = _load(config, Flag("--way", ("way",), way))
+    settings = _load(config, Flag("--way", ("way",), way), make_nfs_flag(nfs_labels))
     machine = _get_facts(facts, settings)
     plan = make_plan(machine, settings)
+    operations = make_operations_plan(machine, settings)
     render = render_json if as_json else render_text
-    typer.echo(render(machine, plan), nl=False)
+    typer.echo(render(machine, plan, operations), nl=False)
     if plan.obstacles:
         raise typer.Exit(plan.obstacles[0].as_error().exit_code)
     if strict and plan.omissions:
@@ -159,18 +168,34 @@ def script(
     config: ConfigOption = None,
     way: WayOption = None,
     interval_seconds: IntervalOption = None,
+    nfs_labels: NfsLabelsOption = None,
     facts: FactsOption = None,
+    operations: Annotated[
+        bool, typer.Option("--operations", help="The one that counts NFS operations.")
+    ] = False,
 ) -> None:
     """Print the bpftrace script that would run, to be read before it runs as root."""
     settings = _load(
         config,
         Flag("--way", ("way",), way),
         Flag("--interval-seconds", ("interval_seconds",), interval_seconds),
+        make_nfs_flag(nfs_labels),
     )
-    plan = make_plan(_get_facts(facts, settings), settings)
+    machine = _get_facts(facts, settings)
+    plan = make_plan(machine, settings)
     if plan.obstacles:  # without root, for one, too little is known to tell what would run
         raise plan.obstacles[0].as_error()
-    typer.echo(render_script(plan).text, nl=False)
+    typer.echo(
+        _render_operations(machine, settings) if operations else render_script(plan).text, nl=False
+    )
+
+
+def _render_operations(machine: KernelFacts, settings: Config) -> str:
+    plan = make_operations_plan(machine, settings)
+    if not plan.hooks:
+        omission = plan.omissions[0]
+        raise KernelError(f"NFS operations are not counted: {omission.reason}", omission.remedy)
+    return render_operations_script(plan).text
 
 
 @app.command("facts")

@@ -211,8 +211,10 @@ class ZabbixConfig(_Settings):
     """Time between two values of a client, if longer than interval_seconds."""
     max_clients: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1000
     """Clients that Zabbix is shown; each takes memory of its server as long as it is known."""
+    max_exports: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 200
+    """Exports that Zabbix is shown with their NFS operations."""
     client_retention_days: Annotated[int, Field(strict=True, ge=1, le=365)] = 7
-    """How long an idle client is shown."""
+    """How long an idle client is shown; an export and an operation as well."""
     tls: ZabbixTlsConfig = ZabbixTlsConfig()
     api: ZabbixApiConfig = ZabbixApiConfig()
 
@@ -224,6 +226,42 @@ class SpoolConfig(_Settings):
     max_age_hours: Annotated[int, Field(strict=True, ge=1, le=24 * 30)] = 24
     replay_seconds: Annotated[int, Field(strict=True, ge=0, le=86_400)] = 300
     """After a disconnect, what a server took in that time before is sent again."""
+
+
+class OperationsConfig(_Settings):
+    """What is told of NFS operations, in the table ``[operations]``."""
+
+    enabled: Switch = True
+    interval_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 60
+    """Time between two dumps of operations, if longer than interval_seconds."""
+    labels: tuple[Literal["client", "export", "operation", "user"], ...] = (
+        "client",
+        "export",
+        "operation",
+    )
+    """What they are told apart by, beside the version of NFS; ``user`` is the UID."""
+    latency_by_client: Switch = False
+    max_rows: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 1000
+    """Combinations of client, export and user with rows of their own; the rest is ``other``."""
+    map_max_entries: Annotated[int, Field(strict=True, ge=1024, le=1_048_576)] = 131_072
+    """Size that each BPF map may grow to; a client takes one entry per export and kind of request.
+
+    An entry takes some 0.7 kB and 40 bytes per processor of the kernel's memory, in all maps
+    together. They begin with 32,768, and have twice as many whenever they are nearly full.
+    """
+
+
+class SmbConfig(_Settings):
+    """What is told of those who are connected to smbd, in the table ``[smb]``.
+
+    All off: who works where is the users' own business, and shares made by ``[homes]`` have the
+    names of users.
+    """
+
+    sessions: Switch = False
+    """By client and user."""
+    shares: Switch = False
+    """By client and share."""
 
 
 class Config(_Settings):
@@ -253,6 +291,8 @@ class Config(_Settings):
     prometheus: PrometheusConfig = PrometheusConfig()
     zabbix: ZabbixConfig = ZabbixConfig()
     spool: SpoolConfig = SpoolConfig()
+    operations: OperationsConfig = OperationsConfig()
+    smb: SmbConfig = SmbConfig()
 
 
 def find_conflicts(config: Config) -> list[tuple[str, str]]:

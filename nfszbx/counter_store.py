@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nfszbx import catalog
-from nfszbx.catalog import Metric
 from nfszbx.counters import MAX_REMEMBERED, SavedCounters
 from nfszbx.errors import SinkRefusedError
+from nfszbx.metric import Metric
 from nfszbx.samples import Samples
 from nfszbx.state import set_aside
 from nfszbx.traffic import Direction, Service, Slot, Transport

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from nfszbx.dump import Dump
 from nfszbx.errors import DumpError
+from nfszbx.growth import find_base, find_growth
 from nfszbx.rows import Rows
 from nfszbx.traffic import OTHER, SLOTS, Slot
 
@@ -88,7 +89,7 @@ class Counters:
         self, max_clients: int, client_idle_seconds: float, saved: SavedCounters | None = None
     ) -> None:
         """``saved`` if an earlier run is to be continued: what came in between was missed."""
-        self.rows = Rows(max_clients, client_idle_seconds)
+        self.rows = Rows[str](max_clients, client_idle_seconds)
         self._child: _Child | None = None
         self._continues = saved is not None
         saved = saved or SavedCounters()
@@ -106,13 +107,9 @@ class Counters:
         Raises :class:`DumpError`, and leaves the counters as they were, for a dump that cannot
         follow the one before: an older one, one that lacks a client, or one that counts less.
         """
-        base = self._child
-        first_ever = base is None
-        if base is None or base.begin_ns != dump.begin_ns:
-            if base is not None and dump.begin_ns < base.end_ns:
-                raise DumpError("a dump of a child that began before the last dump was made")
-            base = _Child(dump.begin_ns, dump.begin_ns)
-        if dump.end_ns == base.end_ns:
+        first_ever = self._child is None
+        base = find_base(self._child, dump, _Child)
+        if base is None:
             return None
         takes_over = self._child is not None and dump.begin_ns == self._child.end_ns
         complete = base is self._child or takes_over or (first_ever and not self._continues)
@@ -133,7 +130,7 @@ class Counters:
         totals = Counter(overflow) + _sum_slots(clients)
         unnamed = {(slot, OTHER): count for slot, count in overflow.items()}
         rows = dict(unnamed)
-        shown = self.rows.clients
+        shown = self.rows.shown
         for key, count in clients.items():
             row = key if key[1] in shown else (key[0], OTHER)
             rows[row] = rows.get(row, 0) + count
@@ -158,13 +155,13 @@ class Counters:
         by_client: dict[str, int] = {}
         for (_, client), count in clients.items():
             by_client[client] = by_client.get(client, 0) + count
-        before = self.rows.clients
+        before = self.rows.shown
         self.rows.update(by_client, end_ns, is_new_map=is_new_child)
-        for client in sorted(before - self.rows.clients):
+        for client in sorted(before - self.rows.shown):
             _move(client, self._row_totals, self._hidden)
-        for client in sorted(self.rows.clients - before):
+        for client in sorted(self.rows.shown - before):
             _move(client, self._hidden, self._row_totals)
-        excess = len(self._hidden) - MAX_REMEMBERED - _ROWS_PER_CLIENT * self.rows.max_clients
+        excess = len(self._hidden) - MAX_REMEMBERED - _ROWS_PER_CLIENT * self.rows.max_rows
         for key in list(islice(self._hidden, max(0, excess))):
             del self._hidden[key]
 
@@ -175,9 +172,6 @@ def _move(
     for slot in SLOTS:
         if (count := source.pop((slot, client), None)) is not None:
             target[slot, client] = count
-
-
-_Key = TypeVar("_Key")
 
 
 def _sum_slots(clients: Mapping[tuple[Slot, str], int]) -> Counter[Slot]:
@@ -193,10 +187,8 @@ def _follow(base: _Child, dump: Dump) -> _Child:
     bpftrace prints each map whole, in one record, and nothing is ever deleted from the maps. So a
     client that is missing, or totals without any client, mean that a record was lost.
     """
-    if dump.end_ns < base.end_ns:
-        raise DumpError("a dump older than the one before")
-    _grow(base.total_bytes, dump.total_bytes, "total")
-    interval_bytes = _grow(base.client_bytes, dump.client_bytes, "client")
+    find_growth(base.total_bytes, dump.total_bytes, "total")
+    interval_bytes = find_growth(base.client_bytes, dump.client_bytes, "client")
     if any(dump.total_bytes.values()) and not dump.client_bytes:
         raise DumpError("incomplete dump: totals without clients")
     covered = base.covered_bytes + _sum_slots(interval_bytes)
@@ -214,19 +206,3 @@ def _follow(base: _Child, dump: Dump) -> _Child:
         covered,
         overflow,
     )
-
-
-def _grow(earlier: Mapping[_Key, int], later: Mapping[_Key, int], what: str) -> dict[_Key, int]:
-    """What has been added to each; what has not grown is left out."""
-    growth = {
-        key: count - before
-        for key, count in later.items()
-        if count != (before := earlier.get(key, 0))
-    }
-    if not earlier.keys() <= later.keys() or min(growth.values(), default=0) < 0:
-        key = next(key for key, count in earlier.items() if later.get(key, -1) < count)
-        found = later.get(key, "nothing")
-        raise DumpError(
-            f"incomplete dump: {what} {key} had {earlier[key]} bytes and now has {found}"
-        )
-    return growth

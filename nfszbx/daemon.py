@@ -5,14 +5,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 
+from nfszbx.beside import Beside
 from nfszbx.child.crash_loop import LoopNews
 from nfszbx.child.memory import Memory
 from nfszbx.child.missed_runs import read_missed_runs
+from nfszbx.child.notices import Notices
 from nfszbx.child.process import ChildProcess
 from nfszbx.child.states import EndReason
-from nfszbx.child.supervisor import Ended, Event, Line, LoopOver, Supervisor
+from nfszbx.child.supervisor import RENEWAL_SECONDS, Ended, Event, Line, LoopOver, Supervisor
 from nfszbx.clock import boot_ns, monotonic_seconds, unix_seconds
 from nfszbx.config import Config
 from nfszbx.counter_store import CounterStore, read_boot_id
@@ -39,10 +42,6 @@ FIRST_DUMP_SECONDS = 15.0
 """What bpftrace may take to compile and attach before the first interval counts as overdue."""
 READY_SECONDS = 60.0
 """A service is ready with its first dump. Where intervals are longer, it is taken for ready now."""
-RENEWAL_SECONDS = 600.0
-"""Between two times that a bpftrace is replaced for its map or its memory."""
-MAX_NOTICES = 100
-"""Different lines of bpftrace's standard error that are logged; it repeats itself at each start."""
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +103,8 @@ class Daemon:
         self._reload_problem = ""
         self._ready_at = 0.0
         self._overdue_at = 0.0
-        self._known_notices: set[str] = set()
+        self._notices = Notices(_log, "bpftrace")
+        self._beside = Beside(config, facts)
 
     def run(self) -> None:
         """Measure until a signal ends it, or until every sink is gone.
@@ -130,6 +130,7 @@ class Daemon:
                 )
                 self._follow(self._watch.poll())
                 self._poll_successor()
+                self._beside.poll()
                 # A child that is only late brings everything with its next dump.
                 if monotonic_seconds() > self._overdue_at and not self._supervisor.delivers:
                     self._publish(measured=False)
@@ -137,10 +138,12 @@ class Daemon:
                 self._poll_reload()
             self._service.begin_stop()
             self._give_up_successor()
+            self._beside.stop()
             for event in self._supervisor.stop():
                 self._take(event)
         finally:
             self._give_up_successor()
+            self._beside.stop()
             self._supervisor.kill()
             self._sinks.stop()
             for keeper in self._keepers:
@@ -214,6 +217,7 @@ class Daemon:
         self._pipeline.change_rows(config.max_clients, config.client_idle_seconds)
         if changes.new_plan:
             self._follow(plan)
+        self._beside.change_config(config)
         _log.info("configuration reloaded; changed: %s", ", ".join(changes.keys) or "nothing")
         if changes.at_restart:
             _log.warning("these wait for a restart: %s", ", ".join(changes.at_restart))
@@ -225,9 +229,8 @@ class Daemon:
             self._take_end(event)
         elif isinstance(event, LoopOver):
             _log.warning("bpftrace works again: the crash loop of %d ends is over", event.ends)
-        elif event.text not in self._known_notices and len(self._known_notices) < MAX_NOTICES:
-            self._known_notices.add(event.text)
-            _log.log(_judge_notice(event.text), "bpftrace: %s", event.text)
+        else:
+            self._notices.take(event.text)
 
     def _take_line(self, text: str) -> None:
         begin_ns = self._pipeline.begin_ns
@@ -356,6 +359,11 @@ class Daemon:
             state_kept=self._is_state_kept(),
             sinks=self._sinks.health(),
         )
+        samples = replace(
+            samples,
+            samples=samples.samples + self._beside.sessions,
+            operations=self._beside.take_operations(),
+        )
         self._sinks.put(samples)
         for keeper in self._keepers:
             keeper.put(samples)
@@ -372,14 +380,3 @@ class Daemon:
     def _set_overdue(self) -> None:
         interval_seconds = self._pipeline.plan.interval_seconds
         self._overdue_at = monotonic_seconds() + OVERDUE_INTERVALS * interval_seconds
-
-
-def _judge_notice(text: str) -> int:
-    """The level of a line on bpftrace's standard error: only what it calls an error is one.
-
-    Its warnings are about style, and differ by version. It may also be unable to raise
-    RLIMIT_MEMLOCK: harmless since Linux kernel commit d5299b67dd59 ("bpf: Memcg-based memory
-    accounting for bpf progs") (in v5.11).
-    """
-    is_error = "ERROR" in text and "RLIMIT_MEMLOCK" not in text
-    return logging.WARNING if is_error else logging.DEBUG

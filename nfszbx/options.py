@@ -10,6 +10,13 @@ from nfszbx.settings import Flag
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file; default /etc/nfszbx/nfszbx.toml.")
 ]
+NfsLabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--nfs-labels",
+        help="What NFS operations are told apart by: client, export, operation, user; with commas.",
+    ),
+]
 ZabbixServerOption = Annotated[
     list[str] | None, typer.Option("--zabbix-server", help="Name or address; repeat for several.")
 ]
@@ -26,6 +33,12 @@ ZabbixAgentConfigOption = Annotated[
         "--zabbix-agent-config", help="Take servers, name and TLS from a Zabbix agent's file."
     ),
 ]
+
+
+def make_nfs_flag(labels: str | None) -> Flag:
+    """The setting that the option stands for; an empty text means no labels."""
+    words = None if labels is None else tuple(word.strip() for word in labels.split(",") if word)
+    return Flag("--nfs-labels", ("operations", "labels"), words)
 
 
 def make_zabbix_flags(

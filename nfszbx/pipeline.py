@@ -12,19 +12,21 @@ from dataclasses import replace
 from nfszbx.accounts import Accounts
 from nfszbx.connections import Sight
 from nfszbx.counters import Counters, Delta, SavedCounters
-from nfszbx.dump import Dump, DumpReader, LostEvents
+from nfszbx.dump import Dump, DumpReader
 from nfszbx.errors import DumpError, LineError
 from nfszbx.garbage import without_collecting
 from nfszbx.handover import Handover, Start
 from nfszbx.health import ChildHealth, Health, SinksHealth
 from nfszbx.ledger import Ledger
 from nfszbx.plan import Plan
+from nfszbx.records import LostEvents
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples, make_samples
 from nfszbx.traffic import Direction, Service
 
 MAX_UNCERTAINTY = 0.1
 """Rates are left out when the length of the interval is uncertain by more than this part of it."""
 NEARLY_FULL = 0.9
+"""Of a map: then bpftrace is to be replaced."""
 
 _log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from nfszbx.ways import Candidate, Hook, judge_receive, judge_rpc, judge_transmi
 
 MINIMUM_BPFTRACE = (0, 17, 0)
 NOT_THE_WAY_SET = "another way is set"
+USE_KPROBES = "use a kernel with kprobes"
 _INSTALL_BPFTRACE = "apt-get install bpftrace (or your distribution's package)"
 
 
@@ -222,7 +223,7 @@ def _find_better(chosen: Candidate, facts: KernelFacts, config: Config) -> str:
         return "use a newer kernel"
     if chosen.way is Way.KPROBE:
         return "install bpftrace 0.19 or later"
-    return "use a kernel with kprobes"
+    return USE_KPROBES
 
 
 def _find_obstacles(

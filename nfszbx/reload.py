@@ -13,6 +13,8 @@ SINK_KEYS = {
 }
 """The first part of the keys that each sink is opened with."""
 _LIVE_KEYS = frozenset({"log_level", "max_clients", "client_idle_seconds"})
+_BESIDE_KEYS = frozenset({"operations", "smb"})
+"""Each part finds out by itself what it depends on."""
 _PLAN_KEYS = frozenset(
     {"interval_seconds", "map_max_entries", "way", "services", "audit_interval_seconds"}
 )
@@ -36,7 +38,7 @@ def compare(old: Config, new: Config) -> Changes:
     keys = tuple(sorted(_list_differences(old, new, "")))
     parts = {key.partition(".")[0] for key in keys}
     has_others = set(old.sinks) != set(new.sinks)
-    live = _LIVE_KEYS | _PLAN_KEYS | {"sinks"}.union(*SINK_KEYS.values())
+    live = _LIVE_KEYS | _PLAN_KEYS | _BESIDE_KEYS | {"sinks"}.union(*SINK_KEYS.values())
     return Changes(
         keys,
         at_restart=tuple(key for key in keys if key.partition(".")[0] not in live),

@@ -1,28 +1,32 @@
 """What ``nfszbx check`` says about a machine: for people as text, for machines as JSON."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pydantic import TypeAdapter
 
 from nfszbx.kernel.facts import KernelFacts, Presence
-from nfszbx.plan import NOT_THE_WAY_SET, Choice, Plan, ServicePlan
+from nfszbx.operations.plan import OperationsPlan
+from nfszbx.plan import NOT_THE_WAY_SET, Choice, Omission, Plan, ServicePlan
 
 _PLAN = TypeAdapter(Plan)
+_OPERATIONS_PLAN = TypeAdapter(OperationsPlan)
 
 
-def render_text(facts: KernelFacts, plan: Plan) -> str:
+def render_text(facts: KernelFacts, plan: Plan, operations: OperationsPlan) -> str:
     """The report for people; ends in a line feed."""
     lines = [*_render_head(facts, plan)]
     if facts.privilege.is_present and facts.tracefs.is_present:  # else too little is known
         lines += _render_body(facts, plan)
+        lines += _render_operations(operations)
     return "\n".join(lines) + "\n"
 
 
-def render_json(facts: KernelFacts, plan: Plan) -> str:
-    """``{"plan": …, "facts": …}``; the facts are a facts file, too."""
+def render_json(facts: KernelFacts, plan: Plan, operations: OperationsPlan) -> str:
+    """``{"plan": …, "operations": …, "facts": …}``; the facts are a facts file, too."""
     plan_text = _PLAN.dump_json(plan, indent=2).decode()
+    operations_text = _OPERATIONS_PLAN.dump_json(operations, indent=2).decode()
     facts_text = TypeAdapter(KernelFacts).dump_json(facts, indent=2).decode()
-    return f'{{"plan": {plan_text},\n"facts": {facts_text}}}\n'
+    return f'{{"plan": {plan_text},\n"operations": {operations_text},\n"facts": {facts_text}}}\n'
 
 
 def find_idle_services(facts: KernelFacts, plan: Plan) -> list[ServicePlan]:
@@ -63,8 +67,29 @@ def _render_body(facts: KernelFacts, plan: Plan) -> Iterator[str]:
     if plan.omissions:
         yield ""
         yield "Not measured:"
-        for omission in plan.omissions:
-            yield f"  {omission.what}: {omission.reason} ({omission.remedy})"
+        yield from _render_omissions(plan.omissions)
+
+
+def _render_operations(operations: OperationsPlan) -> Iterator[str]:
+    """Whether they are counted now, and what is told of them."""
+    yield ""
+    if not operations.hooks:
+        for omission in operations.omissions:
+            yield f"NFS operations: not counted now: {omission.reason} ({omission.remedy})"
+        return
+    labels = ", ".join(["version", *sorted(operations.labels)])
+    yield f"NFS operations: by {labels}; every {operations.interval_seconds} s"
+    times = ["how long requests take"] if operations.has_latency else []
+    times += ["how long they wait for a thread"] if operations.has_waits else []
+    yield f"  also {' and '.join(times)}" if times else "  no times"
+    if operations.omissions:
+        yield "  but not:"
+        yield from _render_omissions(operations.omissions)
+
+
+def _render_omissions(omissions: Iterable[Omission]) -> Iterator[str]:
+    for omission in omissions:
+        yield f"  {omission.what}: {omission.reason} ({omission.remedy})"
 
 
 def _render_choice(choice: Choice) -> Iterator[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nfszbx import __version__, catalog
-from nfszbx.catalog import Metric
 from nfszbx.counters import Bytes, Delta
 from nfszbx.health import Health
+from nfszbx.metric import Metric
 from nfszbx.traffic import SLOTS, Direction, Slot
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -48,6 +48,8 @@ class Samples:
     """Bytes in the interval of every client, with a row or not, by its counter and labels."""
     is_last: bool = False
     """True when counting ended with it."""
+    operations: tuple[Sample, ...] | None = None
+    """Of NFS operations, when there is something new to say of them: all there is."""
     number: int = 0
     """Of the interval in this run, from 1; 0 where nobody counts them."""
 

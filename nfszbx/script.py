@@ -49,12 +49,20 @@ def _fill(name: str, plan: Plan, fill: Callable[[str, str], str]) -> str:
     return use_raw_tracepoint(text) if plan.raw_tracepoints else text
 
 
-def _list_settings(plan: Plan) -> dict[str, str]:
-    """The size of the maps was renamed in bpftrace 0.20, which warns of the old name."""
-    renamed = plan.bpftrace_version >= (0, 20, 0)
+def list_settings(
+    bpftrace_version: tuple[int, int, int], map_max_entries: int, *, finds_btf: bool
+) -> dict[str, str]:
+    """Settings for bpftrace. The size of the maps was renamed in 0.20, which warns of the old."""
+    renamed = bpftrace_version >= (0, 20, 0)
     name = "BPFTRACE_MAX_MAP_KEYS" if renamed else "BPFTRACE_MAP_KEYS_MAX"
-    types = {} if plan.bpftrace_finds_btf else {"BPFTRACE_BTF": "/sys/kernel/btf/vmlinux"}
-    return {name: str(plan.map_max_entries), **types}
+    types = {} if finds_btf else {"BPFTRACE_BTF": "/sys/kernel/btf/vmlinux"}
+    return {name: str(map_max_entries), **types}
+
+
+def _list_settings(plan: Plan) -> dict[str, str]:
+    return list_settings(
+        plan.bpftrace_version, plan.map_max_entries, finds_btf=plan.bpftrace_finds_btf
+    )
 
 
 def _render_header(plan: Plan) -> str:

@@ -14,9 +14,8 @@ def explain_unreadable(error: OSError, otherwise: str) -> str:
     """The hint for a file that cannot be read."""
     if error.errno == errno.EACCES and os.geteuid() == 0:
         return (
-            "under systemd root reads no files of other users: systemctl edit nfszbx, with the "
-            "lines [Service] and CapabilityBoundingSet=CAP_DAC_READ_SEARCH; or give the file to "
-            "root: chown root FILE"
+            "root has no CAP_DAC_READ_SEARCH here, and so reads no files of other users: give the "
+            "file to root: chown root FILE"
         )
     return otherwise
 

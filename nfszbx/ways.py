@@ -68,14 +68,14 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
         facts,
         Candidate(
             Way.FUNCTION_EXIT,
-            _need(facts.function_exit, facts.btf, facts.traceable["tcp_cleanup_rbuf"]),
+            need(facts.function_exit, facts.btf, facts.traceable["tcp_cleanup_rbuf"]),
             exact=not preempted,
             limits=(_REPEATS_LIMIT, *_limit_if(preempted, _PREEMPTION_LIMIT)),
             hooks=(Hook("receive_function_exit", "tcp_cleanup_rbuf", "tcp_cleanup_rbuf"),),
         ),
         Candidate(
             Way.KPROBE,
-            _need(
+            need(
                 facts.kprobes,
                 facts.btf,
                 facts.tracepoints["sock:inet_sock_set_state"],
@@ -87,7 +87,7 @@ def judge_receive(facts: KernelFacts) -> tuple[Candidate, ...]:
         ),
         Candidate(
             Way.TRACEPOINT,
-            _need(facts.btf, facts.tracepoints["sock:sock_recv_length"]),
+            need(facts.btf, facts.tracepoints["sock:sock_recv_length"]),
             exact=not preempted,
             limits=(_TLS_LIMIT, _SPLICE_LIMIT, *_limit_if(preempted, _MAP_READERS_LIMIT)),
             hooks=(Hook("receive_tracepoint", "sock_recv_length", "sock_recv_length"),),
@@ -109,7 +109,7 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         facts,
         Candidate(
             Way.FUNCTION_EXIT,
-            _need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
+            need(facts.function_exit, facts.btf, *(facts.traceable[name] for name in names)),
             exact=not preempted,
             limits=_limit_if(preempted, _PREEMPTION_LIMIT),
             hooks=tuple(
@@ -118,7 +118,7 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         ),
         Candidate(
             Way.KPROBE,
-            _need(
+            need(
                 facts.kprobes,
                 facts.btf,
                 facts.tracepoints["sock:inet_sock_set_state"],
@@ -136,7 +136,7 @@ def judge_transmit(facts: KernelFacts) -> tuple[Candidate, ...]:
         ),
         Candidate(
             Way.TRACEPOINT,
-            _need(facts.btf, facts.tracepoints["sock:sock_send_length"]),
+            need(facts.btf, facts.tracepoints["sock:sock_send_length"]),
             exact=not preempted and not sends_pages,
             limits=(
                 _TLS_LIMIT,
@@ -154,7 +154,7 @@ def judge_rpc(facts: KernelFacts) -> tuple[Fact, tuple[Hook, ...]]:
     By kprobes alone: they find the types in the kernel's own BTF, also where the module sunrpc has
     none, have no return whose thread they would have to follow, and are not preempted.
     """
-    available = _need(
+    available = need(
         facts.kprobes, facts.rpc_types, *(facts.symbols[name] for name in RPC_FUNCTIONS)
     )
     hooks = [
@@ -191,7 +191,7 @@ def _limit_if(applies: object, limit: str) -> tuple[str, ...]:
     return (limit,) if applies else ()
 
 
-def _need(*facts: Fact) -> Fact:
+def need(*facts: Fact) -> Fact:
     """All of them: absent if one is, else unknown if one is."""
     for presence in (Presence.ABSENT, Presence.UNKNOWN):
         reasons = [fact.reason for fact in facts if fact.presence is presence]

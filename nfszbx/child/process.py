@@ -66,7 +66,8 @@ class ChildProcess:
                 self._spawn = _Spawn(
                     [script_fd, write_fd],
                     program,
-                    ["-f", "json", f"/proc/self/fd/{script_fd}"],
+                    # Since 0.23 each update of a full map is a warning, one line each.
+                    ["--no-warnings", "-f", "json", f"/proc/self/fd/{script_fd}"],
                     env=_environment(script.environment),
                     echo=False,
                     timeout=None,

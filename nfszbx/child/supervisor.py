@@ -16,13 +16,18 @@ START_TIMEOUT_SECONDS = 180.0
 """bpftrace compiles and attaches in 1 to 3 s. Where processors are emulated or overcommitted, 0.17
 takes 20 to 40 s when a probe's function is a module's; several at once take as often as long."""
 SILENT_INTERVALS = 3
+RENEWAL_SECONDS = 600.0
+"""Between two times that a bpftrace is replaced for its map or its memory."""
 STOP_TIMEOUT_SECONDS = 5.0
 MAX_FAILURES_AT_FIRST = 5
 """Starts that fail one after the other, before any child ever delivered a dump: it cannot work."""
 MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES_PER_ENTRY = 16 << 20, 256
 """Without a usable dump among them. An entry of a map takes at most 73 bytes of a dump."""
 MAX_OUTPUT_LINES = 10_000
-"""The same; a dump has four, and reports of losses."""
+"""The same; a dump has seven, and reports of losses."""
+_HELPER_ERROR = '{"type": "helper_error",'
+"""A line of bpftrace's for each update that a full map refuses: no dump has room for them."""
+_LINE_END_BYTES = 2  # of a terminal
 _READ_TIMEOUT_SECONDS = 0.25  # how soon a request to stop is noticed
 _PAUSE_SECONDS = 1.0
 """Between two looks at a silent child; more, and nfszbx itself stood still or had much to do."""
@@ -215,6 +220,9 @@ class Supervisor:
 
     def _read(self, process: ChildProcess, wait_seconds: float) -> Iterator[Event]:
         for text in process.read_lines(wait_seconds):
+            if text.startswith(_HELPER_ERROR):
+                self._used_bytes += len(text) + _LINE_END_BYTES
+                continue
             self._unused_lines += 1
             yield Line(text)
         for text in process.read_stderr_lines():

@@ -4,9 +4,10 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TextIO
+from dataclasses import replace
+from typing import Any, TextIO
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.filesize import decimal
 from rich.live import Live
 from rich.table import Table
@@ -14,12 +15,17 @@ from rich.table import Table
 from nfszbx.clock import local_time_text
 from nfszbx.document import make_document
 from nfszbx.errors import SinkGoneError, SinkRefusedError
+from nfszbx.operation_sums import OperationSums, sum_operations
 from nfszbx.samples import Samples
+from nfszbx.sinks.operations_table import FRAME_LINES as OPERATIONS_FRAME_LINES
+from nfszbx.sinks.operations_table import make_operations_table
 from nfszbx.streams import redirect_to_nowhere
 from nfszbx.traffic import OTHER
 
 _FRAME_LINES = 8
 """Lines of the screen that are not clients: title, head, rules, and room for a message."""
+
+_MIN_CLIENTS = 3
 
 _COLUMNS = (
     ("receive/s", "receive_bytes_per_second"),
@@ -67,11 +73,22 @@ class TableSink:
         # Messages on the same terminal go above the table; a file gets its own.
         self._live = Live(console=console, auto_refresh=False, redirect_stderr=sys.stderr.isatty())
         self._live.start()
+        self._sums: OperationSums | None = None
+        """The newest: they come at a slower pace."""
 
     def deliver(self, samples: Samples) -> None:
         """Redraw."""
         try:
-            self._live.update(self._make_table(samples), refresh=True)
+            if samples.operations is not None:
+                self._sums = sum_operations(samples.operations)
+            document = make_document(replace(samples, operations=None))
+            room = self._console.height - _FRAME_LINES - len(document["services"])
+            operations = self._sums and make_operations_table(self._sums, room - _MIN_CLIENTS)
+            if operations:
+                room -= operations.row_count + OPERATIONS_FRAME_LINES
+            traffic = self._make_table(samples, document, room)
+            shown = Group(traffic, operations) if operations else traffic
+            self._live.update(shown, refresh=True)
         except OSError as error:
             raise SinkGoneError(f"the terminal is gone: {error.strerror}") from None
 
@@ -80,8 +97,7 @@ class TableSink:
         with suppress(OSError):  # it is gone
             self._live.stop()
 
-    def _make_table(self, samples: Samples) -> Table:
-        document = make_document(samples)
+    def _make_table(self, samples: Samples, document: Mapping[str, Any], room: int) -> Table:
         seconds = document["health"].get("interval_seconds")
         length = f"  ({seconds:.1f} s)" if seconds else ""
         note = "" if document["complete"] else "  incomplete: bpftrace did not run all the time"
@@ -98,7 +114,7 @@ class TableSink:
             (row for row in document["clients"] if row["client"] != OTHER or _volume(row)),
             key=lambda row: (-_speed(row), -_volume(row), row["id"]),
         )
-        room = max(3, self._console.height - _FRAME_LINES - len(document["services"]))
+        room = max(_MIN_CLIENTS, room)
         for row in clients[:room]:
             table.add_row(row["id"].partition(" ")[0], row["client"], *_cells(columns, row))
         if len(clients) > room:

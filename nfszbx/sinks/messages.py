@@ -6,14 +6,14 @@ intervals, upwards only what ``reports.py`` checks.
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from nfszbx import catalog
-from nfszbx.catalog import Metric
+from nfszbx.metric import Metric
 from nfszbx.privileges import Account
 from nfszbx.samples import Sample, Samples
 
@@ -99,10 +99,9 @@ def encode_samples(number: int, samples: Samples) -> bytes:
             "seconds": samples.seconds,
             "timed": samples.timed,
             "is_last": samples.is_last,
-            "samples": (
-                [_NUMBERS[sample.metric.name] for sample in samples.samples],
-                [known.setdefault(sample.labels, len(known)) for sample in samples.samples],
-                [sample.value for sample in samples.samples],
+            "samples": _encode_columns(samples.samples, known),
+            "operations": (
+                None if samples.operations is None else _encode_columns(samples.operations, known)
             ),
             "client_bytes": (
                 [_NUMBERS[metric.name] for metric, _ in samples.client_bytes],
@@ -115,6 +114,16 @@ def encode_samples(number: int, samples: Samples) -> bytes:
     ).encode()
 
 
+def _encode_columns(
+    samples: Sequence[Sample], known: dict[tuple[str, ...], int]
+) -> tuple[list[int], list[int], list[float]]:
+    return (
+        [_NUMBERS[sample.metric.name] for sample in samples],
+        [known.setdefault(sample.labels, len(known)) for sample in samples],
+        [sample.value for sample in samples],
+    )
+
+
 def decode_samples(body: bytes) -> Samples:
     """The same; from root, so that it is what it should be."""
     fields: dict[str, Any] = json.loads(body)
@@ -125,9 +134,11 @@ def decode_samples(body: bytes) -> Samples:
             map(catalog.METRICS.__getitem__, metrics), map(known.__getitem__, labels), strict=True
         )
 
-    metrics, labels, values = fields["samples"]
-    named = zip(name(metrics, labels), values, strict=True)
-    fields["samples"] = tuple(Sample(metric, row, value) for (metric, row), value in named)
+    for part in ("samples", "operations"):
+        if fields[part] is not None:
+            metrics, labels, values = fields[part]
+            named = zip(name(metrics, labels), values, strict=True)
+            fields[part] = tuple(Sample(metric, row, value) for (metric, row), value in named)
     metrics, labels, counts = fields["client_bytes"]
     fields["client_bytes"] = dict(zip(name(metrics, labels), counts, strict=True))
     return Samples(**fields)

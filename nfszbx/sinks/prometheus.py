@@ -10,20 +10,24 @@ import math
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, MetricsHandler, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from nfszbx.catalog import Kind, Metric
 from nfszbx.clock import monotonic_seconds
 from nfszbx.errors import SinkStartError
-from nfszbx.samples import Samples
+from nfszbx.metric import SUM, Kind, Metric
+from nfszbx.samples import Sample, Samples
 
 if TYPE_CHECKING:
     from nfszbx.config import PrometheusConfig
@@ -45,19 +49,49 @@ class _SamplesCollector(Collector):
     """Makes the metrics of a scrape from the newest samples: a client that left is gone."""
 
     def __init__(self) -> None:
-        self.samples: Samples | None = None
+        self._samples: tuple[Sample, ...] = ()
+        self._operations: list[Family] = []
+        """Made once: they are many, and stay the same for several scrapes."""
+
+    def show(self, samples: Samples) -> None:
+        """From now on; operations stay until there is something new to say of them."""
+        self._samples = samples.samples
+        if samples.operations is not None:
+            self._operations = [*_make_families(samples.operations)]
 
     def collect(self) -> Iterator[Family]:
-        families: dict[Metric, CounterMetricFamily | GaugeMetricFamily] = {}
-        for sample in self.samples.samples if self.samples else ():
-            metric = sample.metric
-            if metric.kind is Kind.RATE:
-                continue  # Prometheus derives rates from counters, over any time it is asked for
-            if metric not in families:
-                make = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-                families[metric] = make(metric.name, metric.help, labels=metric.labels)
-            families[metric].add_metric(sample.labels, sample.value)
-        yield from families.values()
+        yield from _make_families(self._samples)
+        yield from self._operations
+
+
+def _make_families(samples: Iterable[Sample]) -> Iterator[Family]:
+    """Of each metric one; without rates, which Prometheus makes of counters, over any time."""
+    rows: dict[Metric, list[Sample]] = {}
+    for sample in samples:
+        if sample.metric.kind is not Kind.RATE:
+            rows.setdefault(sample.metric, []).append(sample)
+    for metric, row in rows.items():
+        if metric.kind is Kind.HISTOGRAM:
+            yield _make_histogram(metric, row)
+            continue
+        make = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+        family = make(metric.name, metric.help, labels=metric.labels)
+        for _, labels, value in row:
+            family.add_metric(labels, value)
+        yield family
+
+
+def _make_histogram(metric: Metric, samples: Iterable[Sample]) -> HistogramMetricFamily:
+    """Of samples whose last label is the upper bound of a bucket, or says that it is the sum."""
+    rows: dict[tuple[str, ...], dict[str, float]] = {}
+    for _, (*labels, bound), value in samples:
+        rows.setdefault(tuple(labels), {})[bound] = value
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels[:-1])
+    for key, row in rows.items():
+        total = row.pop(SUM)
+        buckets = sorted(row.items(), key=lambda bucket: float(bucket[0]))
+        family.add_metric(key, buckets, total)
+    return family
 
 
 class Listener(ThreadingHTTPServer):
@@ -193,7 +227,7 @@ class PrometheusSink:
 
     def deliver(self, samples: Samples) -> None:
         """Show these samples from now on."""
-        self._collector.samples = samples
+        self._collector.show(samples)
 
     def close(self) -> None:
         """Stop listening, and end connections without a request; answers have their own limit."""

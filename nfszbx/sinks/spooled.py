@@ -18,7 +18,7 @@ from nfszbx.errors import SinkUnavailableError
 from nfszbx.health import SinkHealth
 from nfszbx.samples import Samples
 from nfszbx.sinks.states import TRANSITIONS, SinkEvent, SinkState
-from nfszbx.sinks.worker import find_queue_bound
+from nfszbx.sinks.worker import is_too_much
 from nfszbx.spool import Spool
 from nfszbx.spool_store import Entry, Waiting
 
@@ -266,7 +266,7 @@ class SpooledSink:
     def put(self, samples: Samples) -> None:
         """Queue the samples; never waits."""
         with self._changed:
-            while len(self._queue) >= find_queue_bound(samples):
+            while self._queue and is_too_much(self._queue, samples):
                 self._queue.popleft()
                 self._unwritten += 1
             self._queue.append(samples)

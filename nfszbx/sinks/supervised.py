@@ -111,7 +111,8 @@ class SupervisedSinks:
             samples = replace(samples, client_bytes={})
         with self._lock:
             body = encode_samples(self._waiting.next_number, samples)
-            self._waiting.add(samples.unix_seconds, body)
+            has_operations = samples.operations is not None
+            self._waiting.add(samples.unix_seconds, body, has_operations=has_operations)
         os.eventfd_write(self._wake, 1)
 
     def health(self) -> SinksHealth:

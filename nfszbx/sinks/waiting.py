@@ -27,6 +27,10 @@ class WaitingIntervals:
     def __init__(self) -> None:
         self._intervals: deque[Interval] = deque()
         self._bytes = 0
+        self._with_operations = 0
+        """The number of the last one that has NFS operations."""
+        self._kept: Interval | None = None
+        """The same, when all have done with it: what it says of them is shown until the next."""
         self._last_number = self._sent_number = self._handed_on = 0
         self.done = 0
         """The last one of which no sink misses anything."""
@@ -43,9 +47,11 @@ class WaitingIntervals:
         """How many no process has had, as far as anybody knows."""
         return self.count_after(max(self._sent_number, self._handed_on))
 
-    def add(self, unix_seconds: float, body: bytes) -> None:
+    def add(self, unix_seconds: float, body: bytes, *, has_operations: bool = False) -> None:
         """The oldest are dropped when there are too many."""
         self._last_number += 1
+        if has_operations:
+            self._with_operations, self._kept = self._last_number, None
         self._intervals.append(Interval(self._last_number, unix_seconds, body))
         self._bytes += len(body)
         while len(self._intervals) > 1 and (
@@ -56,7 +62,8 @@ class WaitingIntervals:
 
     def take_next(self) -> Interval | None:
         """The next one to be sent; it stays until it is done with."""
-        for interval in self._intervals:
+        kept = [] if self._kept is None else [self._kept]
+        for interval in [*kept, *self._intervals]:
             if interval.number > self._sent_number:
                 self._sent_number = interval.number
                 return interval
@@ -65,12 +72,15 @@ class WaitingIntervals:
     def note(self, handed_on: int, done: int) -> None:
         """Every sink has handed on those up to the one, and all up to the other are done with.
 
-        The last one stays: there are sinks that show it, and another process has to begin with it.
+        The last one stays: there are sinks that show it, and another process has to begin with it;
+        the last one with NFS operations as well, since these do not come with each.
         """
         self._handed_on = max(self._handed_on, min(handed_on, self._last_number))
         self.done = max(self.done, min(done, self._last_number))
         while len(self._intervals) > 1 and self._intervals[0].number <= self.done:
-            self._remove_oldest()
+            oldest = self._remove_oldest()
+            if oldest.number == self._with_operations:
+                self._kept = oldest
 
     def begin_again(self) -> None:
         """All that wait are sent again, to another process."""

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterable
 
 from nfszbx.errors import SinkGoneError, SinkRefusedError, SinkUnavailableError
 from nfszbx.health import SinkHealth
@@ -26,10 +27,13 @@ MAX_BACK_OFF_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
-def find_queue_bound(samples: Samples) -> int:
-    """How many intervals like this one may wait."""
-    size = len(samples.samples) + len(samples.client_bytes)
-    return min(QUEUE_INTERVALS, 1 + QUEUE_SAMPLES // (size or 1))
+def is_too_much(queue: Iterable[Samples], samples: Samples) -> bool:
+    """Are those that wait, with one more, more than may wait?"""
+    sizes = [
+        len(each.samples) + len(each.client_bytes) + len(each.operations or ())
+        for each in (*queue, samples)
+    ]
+    return len(sizes) > QUEUE_INTERVALS or sum(sizes) > QUEUE_SAMPLES
 
 
 class SinkWorker:
@@ -75,8 +79,7 @@ class SinkWorker:
                 self._dropped += 1
                 self.handed_on = samples.number
                 return
-            bound = max(find_queue_bound(samples), 1 + self._is_delivering)
-            while len(self._queue) >= bound:
+            while len(self._queue) > self._is_delivering and is_too_much(self._queue, samples):
                 if not self._is_delivering:
                     self.handed_on = self._queue[0].number
                 del self._queue[self._is_delivering]

@@ -1,7 +1,7 @@
-"""Sends each interval to Zabbix, by way of the spool, as documents for two trapper items.
+"""Sends each interval to Zabbix, by way of the spool, as documents for trapper items.
 
-The totals go out with every interval, the clients at a slower pace: what depends on an item in
-Zabbix shares its pace, and rows of clients are many.
+The totals go out with every interval, the clients and NFS operations at a slower pace: what depends
+on an item in Zabbix shares its pace, and rows of clients are many.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nfszbx import catalog
+from nfszbx import catalog, catalog_smb
 from nfszbx.cadence import Cadence, Roster, Row
 from nfszbx.counter_store import CounterStore, read_boot_id
 from nfszbx.counters import SavedCounters
@@ -22,22 +22,25 @@ from nfszbx.errors import SinkRefusedError
 from nfszbx.nodes import parse_node
 from nfszbx.samples import NANOSECONDS_PER_SECOND, Samples
 from nfszbx.sinks.base import Again
+from nfszbx.sinks.roster_file import read_roster, write_roster
 from nfszbx.sinks.spooled import SpooledSink
 from nfszbx.sinks.zabbix_cluster import ZabbixCluster
+from nfszbx.sinks.zabbix_operations import SECONDS_PER_DAY, OperationsDocuments
 from nfszbx.sinks.zabbix_tls import make_tls
 from nfszbx.spool import Spool, SpoolLimits
 from nfszbx.spool_store import Entry
 from nfszbx.traffic import Direction
-from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
+from nfszbx.zabbix_keys import CLIENTS_KEY, OPERATIONS_KEY, TOTALS_KEY
 
 if TYPE_CHECKING:
     from nfszbx.config import Config, ZabbixConfig
+    from nfszbx.metric import Metric
 
 _METRICS = {
     Direction.RECEIVE: catalog.CLIENT_RECEIVE_BYTES,
     Direction.TRANSMIT: catalog.CLIENT_TRANSMIT_BYTES,
 }
-SECONDS_PER_DAY, SECONDS_PER_HOUR = 86_400, 3_600
+SECONDS_PER_HOUR = 3_600
 
 _log = logging.getLogger(__name__)
 
@@ -100,14 +103,15 @@ class ZabbixDocuments:
     ) -> None:
         self._roster_path = directory / "clients.json"
         retention_seconds = config.client_retention_days * SECONDS_PER_DAY
-        seen = _read_roster(self._roster_path)
+        seen = read_roster(self._roster_path)
         self._roster = Roster(config.max_clients, retention_seconds, seen)
         self._counters = CounterStore(directory / "zabbix_clients.sqlite3", read_boot_id())
         saved = self._counters.saved or SavedCounters()
-        totals: dict[tuple[catalog.Metric, Row], int] = {
+        totals: dict[tuple[Metric, Row], int] = {
             (_METRICS[slot.direction], (*slot.flow, client)): count
             for (slot, client), count in saved.rows.items()
         }
+        self._operations = OperationsDocuments(config, directory)
         self._cadence = Cadence(config.clients_interval_seconds, self._roster, totals)
         self._report: Samples | None = None
         """What the last entries have of clients, and the disk has not."""
@@ -118,13 +122,16 @@ class ZabbixDocuments:
         self._problem = ""
 
     def make_entries(self, samples: Samples) -> list[Entry]:
-        """The totals, and the clients when it is time for them.
+        """The totals, and the clients and operations when it is time for them.
 
         Of an interval that comes again, only what is missing.
         """
         entries = []
         if samples.number == 0 or samples.number > self._handed_on:
             entries.append(self._make_totals(samples))
+            operations = self._operations.make_document(samples)
+            if operations is not None:
+                entries.append(_make_entry(OPERATIONS_KEY, samples, operations))
         if samples.number == 0 or samples.number > self._reported:
             self._report = self._cadence.advance(samples)
         if self._report is not None:
@@ -145,8 +152,13 @@ class ZabbixDocuments:
         return self._reported
 
     def _make_totals(self, samples: Samples) -> Entry:
-        others = tuple(s for s in samples.samples if s.metric.labels != catalog.CLIENT_LABELS)
-        document = make_document(replace(samples, samples=others))
+        others = tuple(
+            sample
+            for sample in samples.samples
+            if sample.metric.labels != catalog.CLIENT_LABELS
+            and sample.metric not in catalog_smb.METRICS
+        )
+        document = make_document(replace(samples, samples=others, operations=None))
         del document["clients"]
         return _make_entry(TOTALS_KEY, samples, document)
 
@@ -155,11 +167,9 @@ class ZabbixDocuments:
         self._counters.close()
 
     def _write_down(self, report: Samples) -> bool:
-        rows = [[*row, round(seen)] for row, seen in self._roster.seen_unix_seconds.items()]
-        new = self._roster_path.with_suffix(".new")
         try:
-            new.write_text(json.dumps(rows), encoding="utf-8")
-            new.replace(self._roster_path)
+            write_roster(self._roster_path, self._roster.seen_unix_seconds)
+            self._operations.write_down()
             self._counters.deliver(report)
         except (OSError, SinkRefusedError) as error:
             if str(error) != self._problem and os.path.isdir(self._roster_path.parent):  # noqa: PTH112  Path.is_dir raises on a failing disk
@@ -173,18 +183,3 @@ def _make_entry(key: str, samples: Samples, document: dict[str, Any]) -> Entry:
     seconds, fraction = divmod(samples.unix_seconds, 1)  # exact, as the product would not be
     unix_ns = int(seconds) * NANOSECONDS_PER_SECOND + int(fraction * NANOSECONDS_PER_SECOND)
     return Entry(key, unix_ns, json.dumps(document, separators=(",", ":")))
-
-
-def _read_roster(path: Path) -> dict[tuple[str, ...], float]:
-    """What an earlier run has kept; nothing when there is none, or it is damaged."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            (str(service), str(transport), str(client)): float(seen)
-            for service, transport, client, seen in rows
-        }
-    except (FileNotFoundError, NotADirectoryError):  # the spool tells of the latter
-        return {}
-    except (OSError, ValueError, TypeError) as error:
-        _log.warning("%s is not used: %s", path, error)
-        return {}

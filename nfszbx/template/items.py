@@ -6,8 +6,10 @@ ones: no changes per second, no throttling. Counters are compared over a time by
 
 from dataclasses import replace
 
-from nfszbx import catalog
-from nfszbx.catalog import CLIENT_LABELS, FLOW_LABELS, Kind, Metric
+from nfszbx import catalog, catalog_operations, catalog_smb
+from nfszbx.catalog import CLIENT_LABELS, FLOW_LABELS
+from nfszbx.metric import Kind, Metric
+from nfszbx.template.operation_items import find_lost
 from nfszbx.template.parts import MULTIPLY_BY_100, Item, Step, javascript, json_path
 from nfszbx.template.triggers import (
     TRIGGERS,
@@ -76,16 +78,25 @@ _VALUE_MAPS = {
 """Metrics whose numbers stand for words."""
 
 
+_METRICS = [
+    metric
+    for metric in catalog.METRICS
+    if metric not in catalog_operations.METRICS and metric not in catalog_smb.METRICS
+]
+"""Those of the totals and of clients. Zabbix is not told who uses Samba: that comes and goes."""
+
+
 def check_places() -> None:
     """Raises ValueError when the catalogue has a metric for which there is no place here."""
     known = {(), FLOW_LABELS, CLIENT_LABELS, ("sink",)}
-    lost = [m.name for m in catalog.METRICS if m.labels not in known and m not in _PLACED]
+    lost = [m.name for m in _METRICS if m.labels not in known and m not in _PLACED]
+    lost += [metric.name for metric in find_lost()]
     if lost:
         raise ValueError(f"no place in the template for {', '.join(lost)}")
 
 
 def _list_metrics(labels: tuple[str, ...]) -> list[Metric]:
-    return [metric for metric in catalog.METRICS if metric.labels == labels]
+    return [metric for metric in _METRICS if metric.labels == labels]
 
 
 def _make_item(metric: Metric, *steps: Step) -> Item:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from nfszbx.catalog import Unit
+from nfszbx.metric import Unit
 
 TEMPLATE = "Linux file server by nfszbx"
 HISTORY = "7d"

@@ -27,6 +27,21 @@ MACROS = {
         "10M",
         "Bytes per second of all clients below which shares are of no interest.",
     ),
+    "{$NFSZBX.NFS.BUSY.MAX.WARN}": (
+        "95",
+        "Part of nfsd's threads that are at work for 5 minutes, in percent.",
+    ),
+    "{$NFSZBX.NFS.TIME.MAX.WARN}": (
+        "1",
+        "Seconds that 95 of 100 requests take at most; can have an operation: '4.2 READ'.",
+    ),
+    "{$NFSZBX.OPERATION.MATCHES}": (
+        ".*",
+        "NFS operations that are discovered: a regular expression.",
+    ),
+    "{$NFSZBX.OPERATION.NOT_MATCHES}": ("^$", "NFS operations that are not discovered."),
+    "{$NFSZBX.EXPORT.MATCHES}": (".*", "Exports that are discovered: a regular expression."),
+    "{$NFSZBX.EXPORT.NOT_MATCHES}": ("^$", "Exports that are not discovered."),
     "{$NFSZBX.CLIENT.MATCHES}": (".*", "Clients that are discovered: a regular expression."),
     "{$NFSZBX.CLIENT.NOT_MATCHES}": ("^$", "Clients that are not discovered."),
     "{$NFSZBX.SERVICE.MATCHES}": (".*", "Services that are discovered: a regular expression."),
@@ -121,6 +136,47 @@ TRIGGERS = {
             scope="capacity",
         ),
     ),
+    "nfszbx.nfs.up": (
+        Trigger(
+            "nfszbx: NFS operations are not counted",
+            f"last(/{TEMPLATE}/nfszbx.nfs.up)=0 and last(/{TEMPLATE}/nfszbx.nfs.threads)>0",
+            "WARNING",
+            "The bpftrace that counts them does not run; traffic is measured by another one. The "
+            "log of nfszbx tells why.",
+            operational_data="Counting: {ITEM.LASTVALUE1}",
+            depends_on=NO_DATA,
+        ),
+    ),
+    "nfszbx.nfs.threads_busy": (
+        Trigger(
+            "nfszbx: All threads of nfsd are busy",
+            f"min(/{TEMPLATE}/nfszbx.nfs.threads_busy,5m)*100"
+            f">{{$NFSZBX.NFS.BUSY.MAX.WARN}}*last(/{TEMPLATE}/nfszbx.nfs.threads)"
+            f" and last(/{TEMPLATE}/nfszbx.nfs.threads)>0",
+            "WARNING",
+            "Requests wait for a thread. If the disks have room for more, give nfsd more threads "
+            "(threads in /etc/nfs.conf).",
+            event_name="nfszbx: More than {$NFSZBX.NFS.BUSY.MAX.WARN}% of nfsd's threads are busy",
+            operational_data="Busy: {ITEM.LASTVALUE1} of {ITEM.LASTVALUE2}",
+            depends_on=NO_DATA,
+            scope="performance",
+        ),
+    ),
+    "nfszbx.nfs.map_fill": (
+        Trigger(
+            "nfszbx: Map of NFS requests is nearly full",
+            f"last(/{TEMPLATE}/nfszbx.nfs.map_fill)>{{$NFSZBX.MAP.FILL.MAX.WARN}}",
+            "WARNING",
+            "Its bpftrace is started anew, with empty maps. What does not fit is not counted: "
+            "'Operations not counted' and 'Bytes not counted' tell how much. If this comes again "
+            "and again, raise operations.map_max_entries, or switch a label off in "
+            "operations.labels.",
+            event_name="nfszbx: Map of NFS requests is fuller than {$NFSZBX.MAP.FILL.MAX.WARN}%",
+            operational_data="Fill: {ITEM.LASTVALUE1}",
+            depends_on=NO_DATA,
+            scope="capacity",
+        ),
+    ),
     "nfszbx.not_measured": (
         Trigger(
             "nfszbx: Not everything is measured",
@@ -195,6 +251,21 @@ def make_rate_trigger(title: str, key: str) -> Trigger:
         "WARNING",
         "One client has moved that much for 5 minutes.",
         event_name=f"nfszbx: {{#ID}}: {title} over {macro} for 5m",
+        operational_data="Now: {ITEM.LASTVALUE1}",
+        is_enabled=False,
+        scope="performance",
+    )
+
+
+def make_latency_trigger(key: str) -> Trigger:
+    """For an operation whose requests take long; off by default."""
+    macro = '{$NFSZBX.NFS.TIME.MAX.WARN:"{#ID}"}'
+    return Trigger(
+        "nfszbx: NFS {#ID}: Requests take long",
+        f"min(/{TEMPLATE}/{key},15m)>{macro}",
+        "WARNING",
+        "One of 20 requests takes that long, for 15 minutes.",
+        event_name=f"nfszbx: NFS {{#ID}}: 95 % of requests take up to more than {macro} s for 15m",
         operational_data="Now: {ITEM.LASTVALUE1}",
         is_enabled=False,
         scope="performance",

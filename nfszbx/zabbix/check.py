@@ -12,7 +12,7 @@ from nfszbx.template.parts import TEMPLATE
 from nfszbx.zabbix.api import ZabbixApi
 from nfszbx.zabbix.host import TLS_VALUES, Host, find_host, find_similar_names
 from nfszbx.zabbix.probe import make_probe, send_until_taken, wait_until_stored
-from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
+from nfszbx.zabbix_keys import MASTER_KEYS, TOTALS_KEY
 
 TAKEN_SECONDS = 3.0
 STORED_SECONDS = 15.0
@@ -190,11 +190,11 @@ def _push(api: ZabbixApi, host: Host) -> str:
 
 
 def _check_items(api: ZabbixApi, host: Host) -> Iterator[Finding]:
-    """The two items that values are sent to, and what is made of them."""
+    """The items that values are sent to, and what is made of them."""
     fields = ["key_", "type", "value_type", "status", "state", "error", "trapper_hosts"]
     items = api.call("item.get", {"hostids": host.id, "output": fields})
     by_key = {item["key_"]: item for item in items}
-    for key in (TOTALS_KEY, CLIENTS_KEY):
+    for key in MASTER_KEYS:
         item = by_key.get(key)
         if item is None:
             yield Finding(f"the host has no item {key}", "run: nfszbx zabbix install")

@@ -21,10 +21,11 @@ _OVERVIEW = """\
 ## Overview
 
 Who moves how much through a Linux file server: bytes per second of the kernel's NFS server, Samba
-and ksmbd, in total and for each client, with a dashboard and triggers.
+and ksmbd, in total and for each client; NFS operations with their errors and times, by version and
+export; with a dashboard and triggers.
 
-nfszbx runs on the file server, counts with bpftrace, and sends one value per interval to each of
-two trapper items; everything else depends on these. Values that could not be delivered wait on disk
+nfszbx runs on the file server, counts with bpftrace, and sends its values to three trapper items;
+everything else depends on these. Values that could not be delivered wait on disk
 there and come later with their own time.
 
 ## Requirements

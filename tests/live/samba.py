@@ -21,6 +21,9 @@ from tests.processes import end_spawned
 from tests.socket_counters import name_client, read_counters
 
 SHARE = "share"
+OTHER_SHARE = "Team Fotos ÄÖ"
+USER, PASSWORD = "games", "secret"
+"""One whom this machine knows."""
 # Server address -> the address from which a client reaches it.
 CLIENTS = {"127.0.1.1": "127.0.2.1", "127.0.1.2": "127.0.2.2", "::1": "::1"}
 
@@ -42,6 +45,9 @@ _CONFIG = """\
 [{share}]
   path = {share_directory}
   read only = no
+  guest ok = yes
+[{other_share}]
+  path = {share_directory}
   guest ok = yes
 """
 _START_SECONDS = 20.0
@@ -70,10 +76,29 @@ class SambaServer:
         """The command, to be run inside the namespace."""
         return ["ip", "netns", "exec", self._namespace, *words]
 
-    def connect(self, server_address: str) -> "SmbClient":
-        """A client that stays connected until it is closed."""
-        target = f"//{server_address}/{SHARE}"
-        return SmbClient(self.command("smbclient", "-N", "-s", str(self._config), target))
+    def connect(
+        self, server_address: str, *, share: str = SHARE, as_user: bool = False
+    ) -> "SmbClient":
+        """A client that stays connected until it is closed; a guest, or :data:`USER`."""
+        who = ["-U", f"{USER}%{PASSWORD}"] if as_user else ["-N"]
+        target = f"//{server_address}/{share}"
+        return SmbClient(self.command("smbclient", *who, "-s", str(self._config), target))
+
+    def add_user(self) -> None:
+        """Let :data:`USER` log on."""
+        subprocess.run(
+            ["smbpasswd", "-s", "-a", "-c", str(self._config), USER],
+            input=f"{PASSWORD}\n{PASSWORD}\n".encode(),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def make_smbstatus(self) -> Path:
+        """An smbstatus that asks this server."""
+        program = self._directory / "smbstatus"
+        program.write_text(f'#!/bin/sh\nexec smbstatus --configfile={self._config} "$@"\n')
+        program.chmod(0o755)
+        return program
 
     def read_socket_bytes(self) -> Counter[tuple[str, str]]:
         """The kernel's own counters of all connections now, by client and direction."""
@@ -105,7 +130,10 @@ class SambaServer:
     def _start(self, stack: ExitStack) -> None:
         self._config = self._directory / "smb.conf"
         text = _CONFIG.format(
-            directory=self._directory, share=SHARE, share_directory=self.share_directory
+            directory=self._directory,
+            share=SHARE,
+            other_share=OTHER_SHARE,
+            share_directory=self.share_directory,
         )
         self._config.write_text(text, encoding="utf-8")
         command = self.command("smbd", "-F", "--no-process-group", "-s", str(self._config))

@@ -1,23 +1,16 @@
 """Prometheus, Debian's package, scrapes nfszbx and answers queries about it."""
 
-import json
 import signal
-import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from tests.live.running import NfszbxRun
 from tests.live.samba import SambaServer
 from tests.network import free_port
-from tests.requirements import require
-
-QUERY_SECONDS = 60.0
+from tests.prometheus_server import lint, query, query_until, run_prometheus
 
 
 @pytest.fixture
@@ -28,62 +21,8 @@ def nfszbx_port() -> int:
 @pytest.fixture
 def prometheus(nfszbx_port: int, tmp_path: Path) -> Iterator[str]:
     """The address of a Prometheus that scrapes nfszbx every second."""
-    require("prometheus", "promtool")
-    config = {
-        "global": {"scrape_interval": "1s"},
-        "scrape_configs": [
-            {
-                "job_name": "nfszbx",
-                "static_configs": [{"targets": [f"127.0.0.1:{nfszbx_port}"]}],
-            }
-        ],
-    }
-    config_path = tmp_path / "prometheus.yml"
-    config_path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-    address = f"127.0.0.1:{free_port()}"
-    with (tmp_path / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={config_path}",
-                f"--storage.tsdb.path={tmp_path / 'data'}",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def query(prometheus: str, expression: str) -> dict[tuple[str, ...], float]:
-    """The values of an instant query, by the values of the labels service and client."""
-    url = f"{prometheus}/api/v1/query?query={quote(expression)}"
-    with urllib.request.urlopen(url, timeout=10) as response:
-        answer: Any = json.load(response)
-    return {
-        tuple(
-            series["metric"][label] for label in ("service", "client") if label in series["metric"]
-        ): float(series["value"][1])
-        for series in answer["data"]["result"]
-    }
-
-
-def query_until(prometheus: str, expression: str, key: tuple[str, ...]) -> float:
-    """The value, once it is there and above zero."""
-    deadline = time.monotonic() + QUERY_SECONDS
-    while True:
-        try:
-            value = query(prometheus, expression).get(key, 0.0)
-        except OSError:  # it is still starting
-            value = 0.0
-        if value > 0:
-            return value
-        assert time.monotonic() < deadline, f"no value for {key} of {expression}"
-        time.sleep(0.5)
+    with run_prometheus(nfszbx_port, tmp_path) as address:
+        yield address
 
 
 def test_prometheus_scrapes_rates(
@@ -110,10 +49,7 @@ def test_prometheus_scrapes_rates(
 
         with urllib.request.urlopen(f"http://127.0.0.1:{nfszbx_port}/metrics", timeout=10) as page:
             text = page.read()
-        lint = subprocess.run(
-            ["promtool", "check", "metrics"], input=text, capture_output=True, check=False
-        )
-        assert (lint.returncode, lint.stdout, lint.stderr) == (0, b"", b"")
+        assert lint(text) == (0, b"", b"")
 
         # At rest, what Prometheus has stored is what the console says.
         document = run.wait_for_dump()

@@ -1,6 +1,7 @@
 """The bpftrace of this machine takes the generated scripts, as far as its kernel lets it."""
 
 import dataclasses
+import re
 import subprocess
 from pathlib import Path
 
@@ -71,5 +72,17 @@ def test_fragment_by_itself(path: Path, facts: KernelFacts) -> None:
         assert "kfunc" in objections or "fentry" in objections
     elif path.stem.endswith("_rpc") and not facts.rpc_types.is_present:
         assert "Unknown struct/union: 'struct svc_rqst'" in objections  # the VM matrix has it
+    elif missing := [name for name in find_tracepoints(path) if is_missing(name, facts)]:
+        assert all(f"tracepoint not found: {name}" in objections for name in missing)
     else:
         assert objections == ""
+
+
+def find_tracepoints(path: Path) -> list[str]:
+    """Those that a fragment names, without raw ones."""
+    return re.findall(r"^tracepoint:(\S+)$", path.read_text(), re.MULTILINE)
+
+
+def is_missing(name: str, facts: KernelFacts) -> bool:
+    """Is it of a module that is not loaded here?"""
+    return facts.tracepoints[name].is_absent

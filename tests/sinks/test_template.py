@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nfszbx.zabbix.host import create_host, find_template, import_template
 from tests.live.running import Document, NfszbxRun
 from tests.live.samba import CLIENTS, SambaServer
 from tests.live.unruly import Unruly
+from tests.operations import make_operations
 from tests.sinks.test_zabbix import address, make_samples, sink
 from tests.sinks.zabbix_server import HistoryValue, ZabbixServer
 
@@ -140,6 +142,61 @@ def test_client_that_returns_after_its_time(
         wait_until(lambda: not is_lost())
 
 
+def test_operations_are_discovered_with_their_values(
+    zabbix: ZabbixServer, templated_host: str, tmp_path: Path
+) -> None:
+    """Also those of exports whose names need quoting."""
+    exports = {"/srv/a b": "/srv/a b", '/srv/"c\\d': '/srv/\\"c\\d', "/srv/\u00e4": "/srv/\u00e4"}
+    server = {
+        "operations_per_second": 6.0,
+        "errors_per_second": 1.5,
+        "read_bytes_per_second": 300.0,
+        "write_bytes_per_second": 0.0,
+        "threads": 8.0,
+        "threads_busy": 0.25,
+        "thread_wait_p95_seconds": 0.000256,
+        "uncounted_operations_total": 2.0,
+        "uncounted_bytes_total": 100.0,
+        "up": 1.0,
+        "map_fill": 100 * 9 / 32_768,
+    }
+    operation = {
+        "operations_per_second": 6.0,
+        "errors_per_second": 1.5,
+        "request_p50_seconds": 0.000128,
+        "request_p95_seconds": 0.000256,
+        "request_p99_seconds": 0.000256,
+    }
+    expected = {f"nfszbx.nfs.{field}": value for field, value in server.items()}
+    expected |= {
+        f'nfszbx.nfs.operation.{field}["4.2 READ"]': value for field, value in operation.items()
+    }
+    for name in exports.values():
+        export = f'nfszbx.nfs.export.{{}}["{name}"]'
+        expected[export.format("operations_per_second")] = 2.0
+        expected[export.format("read_bytes_per_second")] = 100.0
+    expected['nfszbx.nfs.export.read_bytes_per_second["other"]'] = 0.0
+    begin = int(time.time()) - 1000
+    operations = make_operations(("10.0.0.1",), tuple(exports))
+    with sink(tmp_path, HOST, address(zabbix)) as opened:
+        for number in range(60):  # until the items are there, and in use by the server
+            samples = make_samples(begin + number)
+            opened.put(replace(samples, operations=operations))
+            time.sleep(1.0)
+            if all(zabbix.read_history(templated_host, key) for key in expected):
+                break
+    found = {key: zabbix.read_history(templated_host, key) for key in expected}
+    for key, history in found.items():
+        assert history, key
+        for each in history:
+            assert float(each.value) == pytest.approx(expected[key]), key
+            assert begin <= each.clock < begin + 60
+    (top,) = {each.value for each in zabbix.read_history(templated_host, "nfszbx.nfs.clients.top")}
+    assert top == "10.0.0.1: 6.0 per second"
+    client = 'nfszbx.nfs.client.operations_per_second["10.0.0.1"]'
+    assert not zabbix.find_items(templated_host, client)  # only where the user asks for it
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
@@ -182,7 +239,7 @@ def test_no_item_is_unsupported(zabbix: ZabbixServer, templated_host: str) -> No
     assert len(items) > 20
     assert not [item for item in items if int(item["state"])]
     rules = zabbix.call("discoveryrule.get", wanted)
-    assert [rule["error"] for rule in rules] == [""] * 3
+    assert [rule["error"] for rule in rules] == [""] * 6
 
 
 def test_dashboards_of_the_template(zabbix: ZabbixServer, templated_host: str) -> None:
@@ -197,5 +254,6 @@ def test_dashboards_of_the_template(zabbix: ZabbixServer, templated_host: str) -
         f"&dashboardid={dashboard['dashboardid']}"
     )
     assert "Busiest clients" in page
+    assert "NFS operations" in page
     assert "fatal error" not in page.lower()
     assert json.dumps("Overview")[1:-1] in page

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,9 @@ from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 from tests.live.running import NfszbxRun
 from tests.sinks.zabbix_server import ZabbixServer
 
+if TYPE_CHECKING:
+    from nfszbx.metric import Metric
+
 TEXT = 4
 ITEMS = {TOTALS_KEY: TEXT, CLIENTS_KEY: TEXT}
 STOP_SECONDS = 10.0
@@ -28,7 +32,7 @@ def make_samples(unix_seconds: float, received: int = 12, client: str = "::1") -
         Sample(catalog.RECEIVE_BYTES, ("smbd", "tcp"), received),
         Sample(catalog.CHILD_UP, (), 1),
     )
-    client_bytes: dict[tuple[catalog.Metric, tuple[str, ...]], int] = {
+    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {
         (catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", client)): received
     }
     return Samples(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nfszbx import cadence as cadence_module
 from nfszbx import catalog
 from nfszbx.cadence import Cadence, Roster, Row
-from nfszbx.catalog import Metric
+from nfszbx.metric import Metric
 from nfszbx.samples import Sample, Samples
 from nfszbx.traffic import OTHER
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfszbx.dump import Dump, DumpReader, LostEvents
+from nfszbx.dump import Dump, DumpReader
 from nfszbx.errors import DumpError
+from nfszbx.records import LostEvents
 from nfszbx.traffic import SLOTS, Direction, Service, Slot
 
 STREAMS = Path(__file__).parents[1] / "fixtures" / "streams"

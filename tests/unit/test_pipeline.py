@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from nfszbx import catalog
-from nfszbx.catalog import Kind, Metric
 from nfszbx.config import Config
 from nfszbx.connections import Connection, Sight
 from nfszbx.document import make_document
 from nfszbx.health import ChildHealth, SinkHealth, SinksHealth
 from nfszbx.kernel.facts import facts_from_json
+from nfszbx.metric import Kind, Metric
 from nfszbx.pipeline import Pipeline
 from nfszbx.plan import Plan, make_plan
 from nfszbx.samples import Samples

@@ -27,6 +27,14 @@ def test_without_audits_the_plan_is_another_one() -> None:
     assert compare_with(audit_interval_seconds=0).new_plan
 
 
+def test_operations_change_without_touching_traffic() -> None:
+    changes = compare_with(operations={"labels": ["client"], "interval_seconds": 5})
+    assert changes.keys == ("operations.interval_seconds", "operations.labels")
+    assert not changes.new_plan
+    assert not changes.new_sinks
+    assert not changes.at_restart
+
+
 def test_what_waits_for_a_restart_is_named_and_kept() -> None:
     changes = compare_with(state_directory="/srv/state", bpftrace="/opt/bpftrace", max_clients=7)
     assert changes.at_restart == ("bpftrace", "state_directory")
@@ -57,5 +65,5 @@ def test_every_key_is_either_live_or_named() -> None:
     """A new key of the configuration has to be thought of in reload.py."""
     known = {"interval_seconds", "map_max_entries", "way", "services", "audit_interval_seconds"}
     known |= {"log_level", "max_clients", "client_idle_seconds", "sinks"}
-    known |= {"state_directory", "bpftrace"}
+    known |= {"state_directory", "bpftrace", "operations", "smb"}
     assert set(Config.model_fields) == known.union(*SINK_KEYS.values())

@@ -82,8 +82,8 @@ def test_all_errors_are_reported_at_once_with_key_source_and_what_would_be_right
     ways = "'auto', 'function_exit', 'kprobe' or 'tracepoint'"
     known = (
         "audit_interval_seconds, bpftrace, client_idle_seconds, interval_seconds, log_level, "
-        "map_max_entries, max_clients, prometheus, services, sinks, spool, state_directory, way, "
-        "zabbix"
+        "map_max_entries, max_clients, operations, prometheus, services, sinks, smb, spool, "
+        "state_directory, way, zabbix"
     )
     port = "NFSZBX_PROMETHEUS__PORT"
     assert sorted(found) == sorted(

@@ -70,11 +70,11 @@ def test_child_gets_the_script_in_memory_and_a_clean_environment(
     """Nothing of the user's settings for bpftrace reaches it; standard output is a terminal."""
     monkeypatch.setenv("BPFTRACE_STRLEN", "7")
     supervisor = supervise(
-        'echo "$1 $2"; cat "$3"; env | grep BPFTRACE; [ -t 1 ] && echo terminal; echo oops >&2'
+        'echo "$1 $2 $3"; cat "$4"; env | grep BPFTRACE; [ -t 1 ] && echo terminal; echo oops >&2'
     )
     events = events_until(supervisor, ends)
     lines = [event.text for event in events if isinstance(event, Line)]
-    assert lines == ["-f json", "BEGIN { }", "BPFTRACE_MAX_MAP_KEYS=64", "terminal"]
+    assert lines == ["--no-warnings -f json", "BEGIN { }", "BPFTRACE_MAX_MAP_KEYS=64", "terminal"]
     assert Notice("oops") in events
 
 
@@ -278,6 +278,19 @@ def test_output_between_dumps_is_no_flood(
             if isinstance(event, Line):
                 supervisor.note_dump()
     assert sum(isinstance(event, Line) for event in seen) == 100
+    assert ends(seen)[0].reason is EndReason.EXITED
+
+
+def test_map_that_is_full_is_no_flood(
+    supervise: Callable[[str], Supervisor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bpftrace 0.23 and later has a line for each update that finds no room."""
+    monkeypatch.setattr(supervisor_module, "MAX_OUTPUT_LINES", 100)
+    error = '{"type": "helper_error", "msg": "Map full", "helper": "map_update_elem"}'
+    supervisor = supervise(f"for i in {{1..2000}}; do echo '{error}'; done; echo dump")
+    monkeypatch.setattr(supervisor, "_max_output_bytes", 10_000)
+    seen = events_until(supervisor, ends)
+    assert [event.text for event in seen if isinstance(event, Line)] == ["dump"]
     assert ends(seen)[0].reason is EndReason.EXITED
 
 

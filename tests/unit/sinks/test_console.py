@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,8 @@ from nfszbx import catalog
 from nfszbx.errors import SinkGoneError, SinkRefusedError
 from nfszbx.samples import Sample, Samples
 from nfszbx.sinks.console import JsonLinesSink, TableSink
+from nfszbx.sinks.operations_table import _format_seconds
+from tests.operations import make_operations
 
 
 def samples(clients: int, *, complete: bool = True) -> Samples:
@@ -64,6 +67,37 @@ def test_narrow_table_keeps_the_address_whole() -> None:
 def test_table_says_when_an_interval_is_not_complete() -> None:
     assert "incomplete" in show(samples(1, complete=False))
     assert "incomplete" not in show(samples(1))
+
+
+def test_operations_stand_below_while_there_is_room() -> None:
+    """Also after intervals that have nothing new of them."""
+    stream = io.StringIO()
+    sink = TableSink(Console(file=stream, force_terminal=True, width=100, height=24))
+    sink.deliver(replace(samples(50), operations=make_operations()))
+    sink.deliver(samples(50))
+    sink.close()
+    text = stream.getvalue().rpartition("nfszbx  ")[2]
+    assert "NFS operations  (0.2 of 8 threads busy)" in text
+    assert text.index("10.0.0.49") < text.index("READ")
+    assert "256 µs" in text
+    assert "10.0.0.41" in text
+    assert "10.0.0.40" not in text
+
+
+def test_operations_give_way_to_clients() -> None:
+    text = show(replace(samples(50), operations=make_operations()), height=17)
+    assert "NFS operations" not in text
+    assert "10.0.0.43" in text
+    assert "NFS operations" in show(replace(samples(50), operations=make_operations()), height=18)
+    assert "NFS operations" not in show(replace(samples(1), operations=()))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(6.4e-05, "64 µs"), (0.004096, "4.1 ms"), (2.097152, "2.1 s"), (0.0, "0 µs"), (None, "")],
+)
+def test_times(seconds: float | None, text: str) -> None:
+    assert _format_seconds(seconds) == text
 
 
 def test_json_lines() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfszbx import catalog
+from nfszbx import catalog, catalog_operations
 from nfszbx.config import Config
 from nfszbx.health import SinkHealth
 from nfszbx.privileges import Account
@@ -74,11 +74,20 @@ def test_interval_comes_out_as_it_went_in() -> None:
         client_bytes={(catalog.CLIENT_RECEIVE_BYTES, (*labels, "::1")): 7},
         is_last=True,
         number=3,
+        operations=(Sample(catalog_operations.THREADS, (), 8),),
     )
     decoded = decode_samples(encode_samples(3, samples))
     assert decoded == samples
     assert decoded.samples[0].metric is catalog.RECEIVE_BYTES
     assert (catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", "::1")) in decoded.client_bytes
+    assert decoded.operations
+    assert decoded.operations[0].metric is catalog_operations.THREADS
+
+
+def test_nothing_new_of_operations_is_not_that_there_are_none() -> None:
+    for operations in (None, ()):
+        samples = Samples(0.0, complete=True, samples=(), operations=operations)
+        assert decode_samples(encode_samples(0, samples)).operations == operations
 
 
 def test_report_comes_out_as_it_went_in() -> None:

@@ -51,6 +51,23 @@ def test_another_process_gets_the_last_one_in_any_case() -> None:
     assert take_all(waiting) == [4]
 
 
+def test_another_process_gets_the_last_operations_in_any_case() -> None:
+    """Prometheus shows them until there are new ones; once they are told, they are not again."""
+    waiting = make(0)
+    for number in range(1, 7):
+        waiting.add(100.0 + number, b"", has_operations=number in {2, 4})
+    assert take_all(waiting) == [1, 2, 3, 4, 5, 6]
+    waiting.note(handed_on=6, done=5)
+    assert take_all(waiting) == []
+    waiting.begin_again()
+    assert waiting.unsent == 0
+    assert take_all(waiting) == [4, 6]
+    waiting.add(107.0, b"", has_operations=True)
+    waiting.note(handed_on=6, done=6)
+    waiting.begin_again()
+    assert take_all(waiting) == [7]
+
+
 def test_what_nobody_was_given_counts_as_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting_module, "MAX_INTERVALS", 3)
     waiting = make(5)

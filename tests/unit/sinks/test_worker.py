@@ -133,7 +133,27 @@ def test_large_intervals_are_bounded_by_their_samples(
     )
     for _ in range(10):
         worker.put(large)
-    assert worker.health().queue_length == 3
+    assert worker.health().queue_length == 2
+    sink.gate.set()
+    worker.stop(WAIT_SECONDS)
+
+
+def test_one_large_interval_throws_no_small_ones_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those with NFS operations are, once a minute: what waits has room together."""
+    monkeypatch.setattr(worker_module, "QUEUE_SAMPLES", 100)
+    sink = FakeSink()
+    sink.gate.clear()
+    worker = SinkWorker(sink)
+    sample = Sample(catalog.CHILD_UP, (), 1)
+    small = Samples(0.0, complete=True, samples=(sample,) * 5)
+    large = Samples(0.0, complete=True, samples=(), operations=(sample,) * 60)
+    worker.put(small)
+    assert sink.is_entered.wait(WAIT_SECONDS)
+    for each in (*[small] * 7, large):
+        worker.put(each)
+    assert (worker.health().queue_length, worker.health().dropped) == (9, 0)
+    worker.put(large)
+    assert (worker.health().queue_length, worker.health().dropped) == (2, 8)
     sink.gate.set()
     worker.stop(WAIT_SECONDS)
 
