@@ -21,6 +21,7 @@ _labs: list[Lab] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernel", choices=["", *ROWS], default="", help="one row of the VM matrix")
+    parser.addoption("--without-kernel", choices=[*ROWS], help="all rows but this one")
     parser.addoption("--other-tools", action="store_true", help="compare them, too (slow)")
     parser.addoption("--vm-results", type=Path, help="folder for the results of the VM matrix")
 
@@ -28,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "lab" in metafunc.fixturenames:
         kernel = metafunc.config.getoption("--kernel")
-        rows = [ROWS[kernel]] if kernel else MATRIX
+        without = metafunc.config.getoption("--without-kernel")
+        rows = [row for row in MATRIX if kernel in ("", row.kernel) and row.kernel != without]
         names = [row.kernel for row in rows]
         if "scenario" in metafunc.fixturenames:
             pairs = [(row, name) for row in rows for name in SCENARIOS if name not in row.lacks]
@@ -101,6 +103,8 @@ def pytest_terminal_summary(
     for lab in _labs:
         ways = ", ".join(lab.exact_ways)
         terminalreporter.write_line(f"Linux {lab.row.kernel} ({ways}): {lab.comparison.describe()}")
+        for note in lab.notes:
+            terminalreporter.write_line(f"  {note}")
         for scenario, reason in lab.row.lacks.items():
             terminalreporter.write_line(f"  {scenario} is not possible there: {reason}")
         for loss in lab.lost:

@@ -27,6 +27,8 @@ class Lab:
     """Let other tools count beside nfszbx, for ``docs/accuracy.md``."""
     comparison: Comparison = field(default_factory=Comparison)
     lost: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What else was compared, for those who read the summary."""
     versions: list[str] = field(default_factory=list)
     """Of the kernel, bpftrace and Samba."""
     _machine: Machine | None = None

@@ -25,6 +25,12 @@ audit_interval_seconds = 10
 ports = [445]
 [services.ksmbd]
 ports = [1445]
+[operations]
+"""
+_WITHOUT_OPERATIONS = "enabled = false\n"
+_WITH_OPERATIONS = f"""\
+interval_seconds = {INTERVAL_SECONDS}
+labels = ["client", "export", "operation", "user"]
 """
 
 
@@ -42,10 +48,10 @@ class Way:
     def log(self) -> Path:
         return FOLDER / f"{self.name}.log"
 
-    def start(self) -> None:
+    def start(self, operations: str) -> None:
         """Start it; it ends with the machine."""
-        configuration = FOLDER / "nfszbx.toml"
-        configuration.write_text(_CONFIG)
+        configuration = FOLDER / f"{self.name}.toml"
+        configuration.write_text(_CONFIG + operations)
         command = [sys.executable, "-m", "nfszbx", "run", "--way", self.name, "--sink", "console"]
         with self.documents.open("wb") as documents, self.log.open("wb") as log:
             subprocess.Popen(
@@ -83,10 +89,10 @@ def started_ways() -> list[Way]:
 
 
 def start_ways(names: list[str]) -> None:
-    """Start an nfszbx for each way and wait until all of them count."""
+    """Start an nfszbx for each way and wait until all of them count; the first, operations, too."""
     FOLDER.mkdir(parents=True)
-    for name in names:
-        Way(name).start()
+    for number, name in enumerate(names):
+        Way(name).start(_WITHOUT_OPERATIONS if number else _WITH_OPERATIONS)
     for name in names:
         Way(name).wait_for_document(0.0, START_TIMEOUT_SECONDS)
 

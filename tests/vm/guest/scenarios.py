@@ -87,6 +87,23 @@ def nfs_rdma() -> None:
     """NFS over RDMA; its truth is what the kernel's clients say of their mounts."""
     servers.start_rdma()
     wait_for_flow("nfsd_rdma")
+    with mounted_by_rdma() as places:
+        for number, place in enumerate(places.values()):
+            (place / f"rdma{number}").mkdir()
+        for work in (small_files, large_file, metadata):
+            with measured(f"NFS over RDMA, {_title(work)}") as measurement:
+                before = {address: read_mount_bytes(place) for address, place in places.items()}
+                folders = [place / f"rdma{number}" for number, place in enumerate(places.values())]
+                do_at_once(functools.partial(work, folder) for folder in folders)
+                for address, place in places.items():
+                    counts = zip(read_mount_bytes(place), before[address], strict=True)
+                    moved = (new - old for new, old in counts)
+                    measurement.add_closed("nfsd_rdma", address, *moved)
+
+
+@contextmanager
+def mounted_by_rdma() -> Iterator[dict[str, Path]]:
+    """By the client's address, where the export is mounted; the first by NFS 4.2, the rest by 3."""
     # The clients are the server itself, at three of its addresses: soft RDMA knows no namespaces.
     addresses = {
         CLIENTS[0].server(): f"{CLIENTS[0].server()}:/ vers=4.2,proto=rdma",
@@ -101,16 +118,7 @@ def nfs_rdma() -> None:
         places[address].mkdir(parents=True)
         options += f",port={servers.RDMA_PORT},hard"
         run("mount", "-t", "nfs", "-o", options, source, str(places[address]))
-    for number, place in enumerate(places.values()):
-        (place / f"rdma{number}").mkdir()
-    for work in (small_files, large_file, metadata):
-        with measured(f"NFS over RDMA, {_title(work)}") as measurement:
-            before = {address: read_mount_bytes(place) for address, place in places.items()}
-            folders = [place / f"rdma{number}" for number, place in enumerate(places.values())]
-            do_at_once(functools.partial(work, folder) for folder in folders)
-            for address, place in places.items():
-                counts = zip(read_mount_bytes(place), before[address], strict=True)
-                measurement.add_closed("nfsd_rdma", address, *(new - old for new, old in counts))
+    yield places
     for place in places.values():
         run("umount", str(place))
 

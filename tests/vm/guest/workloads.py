@@ -24,7 +24,7 @@ def small_files(place: Path) -> None:
     names = [place / f"small{number}" for number in range(SMALL_FILES)]
     for name in names:
         name.write_bytes(os.urandom(sizes.randrange(10_000)))
-    _forget_pages()
+    forget_pages()
     for name in names:
         name.read_bytes()
         name.unlink()
@@ -38,7 +38,7 @@ def large_file(place: Path) -> None:
             file.write(os.urandom(MEGABYTE))
         file.flush()
         os.fsync(file.fileno())
-    _forget_pages()
+    forget_pages()
     with name.open("rb") as file:
         while file.read(MEGABYTE):
             pass
@@ -67,7 +67,7 @@ def metadata(place: Path) -> None:
         _insist(functools.partial(entry.chmod, 0o700))
         _insist(functools.partial(entry.rename, folder / f"renamed{number}"))
     for _ in range(3):
-        _forget_pages()
+        forget_pages()
         for entry in folder.iterdir():
             _insist(entry.stat)
     for entry in folder.iterdir():
@@ -96,7 +96,7 @@ def _insist(action: Callable[[], object]) -> None:
     action()
 
 
-def _forget_pages() -> None:
+def forget_pages() -> None:
     """Let what is read next come from the server.
 
     Without a sync: where a machine is its own client, that can wait for itself.

@@ -1,0 +1,109 @@
+"""NFS operations equal the kernel's own counts, and bytes those that moved, on every kernel."""
+
+import json
+from collections.abc import Iterator
+from statistics import mean, median
+from typing import Any
+
+import pytest
+
+from tests.vm.lab import Lab
+
+pytestmark = pytest.mark.timeout(1800)
+
+BUCKET_SECONDS = 2**18 / 1e6
+NO_WAIT_SECONDS = 0.05
+MOSTLY_BUSY = 0.5
+MIN_OPERATIONS = 100
+MIN_VERSIONS = 4
+MIN_NAMES = 30
+"""Different operations of NFS 3 and 4 in the work that is measured."""
+
+
+@pytest.fixture(scope="module")
+def results(lab: Lab) -> dict[str, Any]:
+    """By what was measured; of numbers that must be equal, pairs of what was counted and true."""
+    said = lab.run(f"python3 -m tests.vm.guest.operations {lab.row.ways[0]}")
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    lab.notes += describe(found)
+    return found
+
+
+def describe(results: dict[str, Any]) -> Iterator[str]:
+    tcp, transports = results["tcp"], results["transports"]
+    for title, pairs, unit in (
+        ("over TCP", tcp["operations"], "operations"),
+        ("by client and export", tcp["calls"], "calls of clients"),
+        ("read", tcp["bytes"]["read"], "bytes"),
+        ("written", tcp["bytes"]["write"], "bytes"),
+        ("copied", tcp["bytes"]["copy"], "bytes"),
+        ("over UDP and RDMA", transports["operations"], "operations"),
+    ):
+        total = sum(true for _, true in pairs.values())
+        wrong = len(find_differences(pairs))
+        yield f"NFS {title}: {total} {unit} of {len(pairs)} kinds, {wrong} differ"
+
+
+def find_differences(pairs: dict[str, tuple[int, int]]) -> list[str]:
+    return [f"{name}: {a} counted, {b} true" for name, (a, b) in pairs.items() if a != b]
+
+
+def test_operations_equal_the_kernels_own_counts(results: dict[str, Any]) -> None:
+    """Of every name in /proc/net/rpc/nfsd."""
+    assert len(results["tcp"]["operations"]) >= MIN_NAMES
+    assert not find_differences(results["tcp"]["operations"])
+
+
+def test_calls_equal_what_each_client_has_counted(results: dict[str, Any]) -> None:
+    """By client, export and version."""
+    assert len(results["tcp"]["calls"]) >= MIN_NAMES
+    assert not find_differences(results["tcp"]["calls"])
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "copy"])
+def test_bytes_are_those_that_moved(results: dict[str, Any], kind: str) -> None:
+    """By client, export and version; of short reads what came, of a copy what the server copied."""
+    pairs = results["tcp"]["bytes"][kind]
+    assert sum(count for _, count in pairs.values()) > 100_000
+    assert not find_differences(pairs)
+
+
+def test_bytes_of_a_user(results: dict[str, Any]) -> None:
+    """Of one among others, by client, export and version."""
+    assert len(results["tcp"]["users"]) >= 2 * MIN_VERSIONS
+    assert not find_differences(results["tcp"]["users"])
+
+
+def test_what_became_of_requests(results: dict[str, Any]) -> None:
+    """One was sent twice and answered from the cache; one could not be decoded."""
+    assert not find_differences(results["tcp"]["results"])
+
+
+@pytest.mark.parametrize("truth", ["operations", "calls"])
+def test_operations_over_udp_and_rdma(results: dict[str, Any], truth: str) -> None:
+    """Equal to the kernel's own counts, and by client to what the clients have counted."""
+    assert sum(count for _, count in results["transports"][truth].values()) > MIN_OPERATIONS
+    assert not find_differences(results["transports"][truth])
+
+
+@pytest.mark.parametrize("version", ["3", "4.2"])
+def test_latency_is_the_delay_of_the_device(results: dict[str, Any], version: str) -> None:
+    """Reads of a device that takes 150 ms: the median is the upper bound of that bucket."""
+    assert median(results["latency"][version]) == BUCKET_SECONDS
+
+
+def test_requests_wait_for_the_only_thread(results: dict[str, Any]) -> None:
+    """As long as the other client's take, and no longer: not for what their own client did.
+
+    In most intervals: a machine that is busy otherwise has others, too.
+    """
+    values = results["waits"]["1"]
+    assert set(values["threads"]) == {1}
+    assert median(values["thread_wait_p95_seconds"]) == BUCKET_SECONDS
+    assert MOSTLY_BUSY < mean(values["threads_busy"]) <= 1.1
+
+
+def test_no_request_waits_when_there_are_threads(results: dict[str, Any]) -> None:
+    values = results["waits"]["8"]
+    assert set(values["threads"]) == {8}
+    assert median(values["thread_wait_p95_seconds"]) < NO_WAIT_SECONDS
