@@ -38,10 +38,10 @@ def misbehave(fault):
         write(b"\\xff\\xfe not a record of bpftrace\\n" * int(number))
 
 
-if sys.argv[1] != "-f":
+if "-f" not in sys.argv:
     os.execv(REAL, [REAL, *sys.argv[1:]])
 misbehave(read_fault())
-script = int(sys.argv[3].rpartition("/")[2])
+script = int(sys.argv[-1].rpartition("/")[2])
 child = subprocess.Popen(
     [REAL, "-B", "line", *sys.argv[1:]],
     stdout=subprocess.PIPE,
@@ -60,7 +60,7 @@ sys.exit(child.wait())
 _SYNTHETIC = """\
 #!{python}
 import json, os, sys, time
-if sys.argv[1] != "-f":
+if "-f" not in sys.argv:
     os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 
 
