@@ -77,15 +77,15 @@ def _make_operations(version: Version) -> list[Node]:
     return [
         *_make_figures(version, _OPERATION_FIGURES),
         _make_graphs(
-            version, "NFS {#ID}: Operations", (0, _TOP, 9, _BOTTOM), (1, 2), reference="NFSZO"
+            version, "NFS {#ID}: Operations", (0, _TOP, 8, _BOTTOM), (1, 2), reference="NFSZO"
         ),
         _make_graphs(
-            version, "NFS {#ID}: Time of requests", (9, _TOP, 9, _BOTTOM), (1, 2), reference="NFSZT"
+            version, "NFS {#ID}: Time of requests", (8, _TOP, 8, _BOTTOM), (1, 2), reference="NFSZT"
         ),
         _make_graphs(
-            version, "NFS export {#EXPORT}: Bytes", (18, _TOP, 6, half), (1, 1), reference="NFSZE"
+            version, "NFS export {#EXPORT}: Bytes", (16, _TOP, 8, half), (1, 1), reference="NFSZE"
         ),
-        _make_list(version, "nfszbx.nfs.clients.top", (18, _TOP + half, 6, half)),
+        _make_list(version, "nfszbx.nfs.clients.top", (16, _TOP + half, 8, half)),
     ]
 
 
