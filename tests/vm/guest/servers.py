@@ -69,11 +69,12 @@ def listen(transport: str, port: int) -> None:
 
 
 def start_rdma() -> None:
-    """Make a soft RDMA device on each client's cable and let nfsd listen on them."""
+    """Make a soft RDMA device on each client's cable, unless there are, and let nfsd listen."""
     run("modprobe", "rdma_rxe")
     for client in CLIENTS:
-        link = ("link", "add", f"rxe{client.number}", "type", "rxe")
-        run("rdma", *link, "netdev", client.device)
+        name = f"rxe{client.number}"
+        if not Path(f"/sys/class/infiniband/{name}").exists():
+            run("rdma", "link", "add", name, "type", "rxe", "netdev", client.device)
     listen("rdma", RDMA_PORT)
 
 
