@@ -23,8 +23,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["prepare"]:
             make_clients()
-        case ["count", *ways]:
-            start_ways(ways)
+        case ["count" | "count-bytes" as what, *ways]:
+            start_ways(ways, with_operations=what == "count")
         case ["compare"]:
             print("other tools: " + " ".join(start_other_tools()))
         case ["drifts", way]:

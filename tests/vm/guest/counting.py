@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.processes import is_running
 from tests.vm.guest.truth import Flow
 
 FOLDER = Path("/run/counting")
@@ -48,20 +50,41 @@ class Way:
     def log(self) -> Path:
         return FOLDER / f"{self.name}.log"
 
+    @property
+    def _configuration(self) -> Path:
+        return FOLDER / f"{self.name}.toml"
+
+    @property
+    def _pid(self) -> Path:
+        return FOLDER / f"{self.name}.pid"
+
     def start(self, operations: str) -> None:
-        """Start it; it ends with the machine."""
-        configuration = FOLDER / f"{self.name}.toml"
-        configuration.write_text(_CONFIG + operations)
+        """Start it; it ends with the machine. It goes on from the values of an earlier start."""
+        self._configuration.write_text(_CONFIG + operations)
         command = [sys.executable, "-m", "nfszbx", "run", "--way", self.name, "--sink", "console"]
-        with self.documents.open("wb") as documents, self.log.open("wb") as log:
-            subprocess.Popen(
-                [*command, "--config", str(configuration)],
+        with self.documents.open("ab") as documents, self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--config", str(self._configuration)],
                 stdout=documents,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, "NFSZBX_STATE_DIRECTORY": str(FOLDER / f"{self.name}-state")},
             )
+        self._pid.write_text(f"{process.pid}\n")
+
+    def count_operations(self) -> None:
+        """Begin with that, unless it does already."""
+        if _WITH_OPERATIONS in self._configuration.read_text():
+            return
+        pid = int(self._pid.read_text())
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while is_running(pid):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not end: {self.log.read_text()}")
+            time.sleep(0.2)
+        self.start(_WITH_OPERATIONS)
 
     def read_last(self) -> dict[str, Any] | None:
         """The last whole document; None before the first one."""
@@ -88,11 +111,12 @@ def started_ways() -> list[Way]:
     return [Way(path.stem) for path in sorted(FOLDER.glob("*.jsonl"))]
 
 
-def start_ways(names: list[str]) -> None:
-    """Start an nfszbx for each way and wait until all of them count; the first, operations, too."""
+def start_ways(names: list[str], *, with_operations: bool) -> None:
+    """Start an nfszbx for each way and wait until all count; the first, operations, if asked."""
     FOLDER.mkdir(parents=True)
     for number, name in enumerate(names):
-        Way(name).start(_WITHOUT_OPERATIONS if number else _WITH_OPERATIONS)
+        is_first = with_operations and number == 0
+        Way(name).start(_WITH_OPERATIONS if is_first else _WITHOUT_OPERATIONS)
     for name in names:
         Way(name).wait_for_document(0.0, START_TIMEOUT_SECONDS)
 

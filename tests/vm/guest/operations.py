@@ -216,7 +216,9 @@ def main() -> None:
     """Everything beside one nfszbx, that of the way that is named."""
     make_exports()
     make_slow_export()
-    monitor = Monitor(Way(sys.argv[1]))
+    way = Way(sys.argv[1])
+    way.count_operations()
+    monitor = Monitor(way)
     results = {}
     for measure in (measure_tcp, measure_transports, measure_latency, measure_waits):
         begun = time.monotonic()
