@@ -29,10 +29,11 @@ def read_intervals(lab: Lab, seconds: int) -> dict[str, Any]:
 def test_clock_is_set_forwards_and_back(lab: Lab) -> None:
     """By hours, with date. It comes first: the other tests find every byte afterwards."""
     lab.run(f"sleep {WAIT_SECONDS}")
+    begin = time.monotonic()
     for hours in (HOURS, -HOURS):
         lab.run(f"date -s @$(($(date +%s) + {hours * SECONDS_PER_HOUR}))")
         lab.run(f"sleep {WAIT_SECONDS}")
-    found = read_intervals(lab, 3 * WAIT_SECONDS)
+    found = read_intervals(lab, int(time.monotonic() - begin) + WAIT_SECONDS)
     assert found["largest_jump_seconds"] > (HOURS - 0.1) * SECONDS_PER_HOUR
     assert found["least_jump_seconds"] < -(HOURS - 0.1) * SECONDS_PER_HOUR
 

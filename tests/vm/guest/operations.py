@@ -113,7 +113,7 @@ def measure_transports(monitor: Monitor) -> dict[str, Any]:
             calls["3", name, client.address(ipv6=ipv6), str(servers.EXPORT)] += UDP_BLOCKS
     with mounted_by_rdma() as places:
         for number, (address, place) in enumerate(places.items()):
-            folder = place / f"rdma{number}"
+            folder = place / f"operations{number}"
             folder.mkdir()
             work(folder, copies=False)
             version = "3" if number else "4.2"

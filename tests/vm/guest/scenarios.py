@@ -115,7 +115,7 @@ def mounted_by_rdma() -> Iterator[dict[str, Path]]:
     for number, (address, mount) in enumerate(addresses.items()):
         source, _, options = mount.partition(" ")
         places[address] = Path(f"/mnt/rdma{number}")
-        places[address].mkdir(parents=True)
+        places[address].mkdir(parents=True, exist_ok=True)
         options += f",port={servers.RDMA_PORT},hard"
         run("mount", "-t", "nfs", "-o", options, source, str(places[address]))
     yield places
