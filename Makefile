@@ -2,7 +2,7 @@
 #   make run    install what is missing and measure this machine
 #   make demo   the same, with a throw-away Samba server and clients that move data
 #   make test   install what the tests need, check the code and run them all but those in virtual machines
-#   make test-vm [KERNEL=6.12]   those in virtual machines, on every kernel or on one
+#   make test-vm [KERNEL=6.1,6.12]  those in virtual machines, on every kernel or on some
 #   make vm KERNEL=6.12          a shell in such a machine
 #   make deb                     the Debian package, in dist/
 #   make test-deb                install it in virtual machines with Debian 12 and 13, and try it there

@@ -1,5 +1,6 @@
 """Starts the machines of the rows that were asked for, and tells at the end what was compared."""
 
+import argparse
 import inspect
 import json
 from collections.abc import Generator, Iterator
@@ -20,17 +21,23 @@ _labs: list[Lab] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernel", choices=["", *ROWS], default="", help="one row of the VM matrix")
-    parser.addoption("--without-kernel", choices=[*ROWS], help="all rows but this one")
+    help_text = "rows of the VM matrix, with commas in between; all by default"
+    parser.addoption("--kernel", type=_read_kernels, default="", help=help_text)
     parser.addoption("--other-tools", action="store_true", help="compare them, too (slow)")
     parser.addoption("--vm-results", type=Path, help="folder for the results of the VM matrix")
 
 
+def _read_kernels(text: str) -> list[str]:
+    kernels = text.split(",") if text else list(ROWS)
+    if unknown := [name for name in kernels if name not in ROWS]:
+        raise argparse.ArgumentTypeError(f"no such row: {', '.join(unknown)}")
+    return kernels
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "lab" in metafunc.fixturenames:
-        kernel = metafunc.config.getoption("--kernel")
-        without = metafunc.config.getoption("--without-kernel")
-        rows = [row for row in MATRIX if kernel in ("", row.kernel) and row.kernel != without]
+        kernels = metafunc.config.getoption("--kernel")
+        rows = [row for row in MATRIX if row.kernel in kernels]
         names = [row.kernel for row in rows]
         if "scenario" in metafunc.fixturenames:
             pairs = [(row, name) for row in rows for name in SCENARIOS if name not in row.lacks]
