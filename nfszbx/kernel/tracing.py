@@ -4,13 +4,13 @@ Every function takes the root of the file system, so that tests can lay out a ma
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nfszbx.kernel.facts import PRESENT, Fact, Preemption, absent, unknown
 
 _TRACEFS = ("sys/kernel/tracing", "sys/kernel/debug/tracing")  # where bpftrace looks, too
-_SYMBOL = rb"^[0-9a-f]+ [tTwW] %b(?:\t\[\w+\])?$"
+_SYMBOL = rb"^[0-9a-f]+ [tTwW] (%b)(?:\t\[\w+\])?$"
 _FUNCTIONS = "available_filter_functions"
 _RPC_MEMBERS = ("svc_rqst", "rq_prot", "rq_deferred", "rq_addr", "rq_arg", "rq_res", "sv_name")
 _CAP_SYS_ADMIN = 21  # include/uapi/linux/capability.h
@@ -131,7 +131,7 @@ def read_preemption(root: Path, version: str) -> Preemption:
     return Preemption.FULL if "PREEMPT" in version else Preemption.VOLUNTARY
 
 
-def read_symbols(root: Path, names: Iterable[str]) -> dict[str, Fact]:
+def read_symbols(root: Path, names: Sequence[str]) -> dict[str, Fact]:
     """Which of the functions are in the kernel, or in a module that is loaded."""
     try:
         table = (root / "proc/kallsyms").read_bytes()
@@ -139,10 +139,10 @@ def read_symbols(root: Path, names: Iterable[str]) -> dict[str, Fact]:
         return dict.fromkeys(names, unknown(f"/proc/kallsyms: {error.strerror}"))
     if not table:
         return dict.fromkeys(names, unknown("/proc/kallsyms is empty"))
+    wanted = b"|".join(re.escape(name.encode()) for name in names)
+    found = set(re.findall(_SYMBOL % wanted, table, re.MULTILINE))  # once, for all of them
     return {
-        name: PRESENT
-        if re.search(_SYMBOL % re.escape(name.encode()), table, re.MULTILINE)
-        else absent("not in this kernel, as it is loaded")
+        name: PRESENT if name.encode() in found else absent("not in this kernel, as it is loaded")
         for name in names
     }
 
