@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.vm.guest import servers
 from tests.vm.guest.clients import make_clients
-from tests.vm.guest.counting import describe_intervals, list_drifts, start_ways
+from tests.vm.guest.counting import Way, describe_intervals, list_drifts, start_ways
 from tests.vm.guest.other_tools import start_other_tools
 from tests.vm.guest.scenarios import SCENARIOS
 
@@ -25,6 +25,8 @@ def main() -> None:
             make_clients()
         case ["count" | "count-bytes" as what, *ways]:
             start_ways(ways, with_operations=what == "count")
+        case ["count-operations", way]:
+            Way(way).count_operations()
         case ["compare"]:
             print("other tools: " + " ".join(start_other_tools()))
         case ["drifts", way]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.processes import is_running
+from tests.processes import wait_until_gone
 from tests.vm.guest.truth import Flow
 
 FOLDER = Path("/run/counting")
@@ -79,12 +79,10 @@ class Way:
             return
         pid = int(self._pid.read_text())
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while is_running(pid):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} does not end: {self.log.read_text()}")
-            time.sleep(0.2)
+        if not wait_until_gone(pid, START_TIMEOUT_SECONDS):
+            raise RuntimeError(f"{self.name} does not end: {self.log.read_text()}")
         self.start(_WITH_OPERATIONS)
+        self.wait_for_document(time.time(), START_TIMEOUT_SECONDS)
 
     def read_last(self) -> dict[str, Any] | None:
         """The last whole document; None before the first one."""

@@ -216,9 +216,7 @@ def main() -> None:
     """Everything beside one nfszbx, that of the way that is named."""
     make_exports()
     make_slow_export()
-    way = Way(sys.argv[1])
-    way.count_operations()
-    monitor = Monitor(way)
+    monitor = Monitor(Way(sys.argv[1]))
     results = {}
     for measure in (measure_tcp, measure_transports, measure_latency, measure_waits):
         begun = time.monotonic()
