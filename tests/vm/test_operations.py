@@ -97,11 +97,12 @@ def test_latency_is_the_delay_of_the_device(results: dict[str, Any], version: st
 def test_requests_wait_for_the_only_thread(results: dict[str, Any]) -> None:
     """As long as the other client's take, and no longer: not for what their own client did.
 
-    In most intervals: a machine that is busy otherwise has others, too.
+    In many intervals: a machine that is busy otherwise has others, too.
     """
     values = results["waits"]["1"]
     assert set(values["threads"]) == {1}
-    assert median(values["thread_wait_p95_seconds"]) == BUCKET_SECONDS
+    waits = sorted(values["thread_wait_p95_seconds"])
+    assert waits[len(waits) // 4] == BUCKET_SECONDS
     assert MOSTLY_BUSY < mean(values["threads_busy"]) <= 1.1
 
 
