@@ -72,7 +72,7 @@ def _render_hook(hook: Hook, plan: OperationsPlan) -> str:
         "bits": lambda: _BITS,
         "copies": lambda: _COPIES if plan.has_copies else "",
         "named": lambda: f"$is_nfsd = *(uint32 *)$name == {server_name(plan.byte_order)};",
-        "request": lambda: "$rqstp = (uint64)arg0;" if plan.raw_tracepoints else _THREAD,
+        "request": lambda: _ARGUMENT if plan.raw_tracepoints else _THREAD,
         "status": lambda: _render_status(plan),
         "unexecuted": lambda: _render_unexecuted(plan),
         "who": lambda: _render_who(plan),
@@ -203,6 +203,12 @@ def _fill_cycle(name: str, plan: OperationsPlan) -> str:
     return "".join(f"print({each});\n" for each in maps)
 
 
+# Newer kernels (7.2) take no argument of a tracepoint for a pointer that is not proven.
+_ARGUMENT = """\
+$rqstp = (uint64)arg0;
+if ($rqstp == 0) {
+  return;
+}"""
 _THREAD = """\
 $thread = *(uint64 *)((uint64)curtask + 0 /* task_kthread */);
 $rqstp = *(uint64 *)($thread + 0 /* kthread_data */);
