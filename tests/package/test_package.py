@@ -127,12 +127,17 @@ def test_reload(system: System) -> None:
     assert system.main_pid() == pid
 
 
+def wait_for_both(system: System) -> None:
+    """The bpftrace of the traffic, and that of NFS operations, which starts after it."""
+    system.wait_for("both", lambda: system.run("pgrep -c bpftrace || :") == "2")
+
+
 def test_killed_it_is_started_again_and_goes_on_counting(system: System) -> None:
     pid = system.main_pid()
     system.run(f"kill -KILL {pid}")
     system.wait_for("another one", lambda: system.main_pid() not in {0, pid})
     system.wait_for("its start", lambda: system.show("ActiveState") == "active")
-    assert system.run("pgrep -c bpftrace") == "2"
+    wait_for_both(system)
     system.move(MEGABYTES)
     assert_counted(system)
 
@@ -157,7 +162,7 @@ def test_upgrade_keeps_configuration_and_counters(system: System) -> None:
 
 
 def test_stop_leaves_no_bpftrace(system: System) -> None:
-    assert system.run("pgrep -c bpftrace") == "2"
+    wait_for_both(system)
     system.run("systemctl stop nfszbx")
     assert system.run("pgrep -c bpftrace || :") == "0"
     assert system.show("Result") == "success"
