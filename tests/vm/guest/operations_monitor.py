@@ -73,7 +73,12 @@ class Monitor:
         with self._way.documents.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_BYTES))
             lines = file.read().split(b"\n")[1:-1]  # the first is not whole
-        documents: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        documents: list[dict[str, Any]] = []
+        for line in lines:
+            document = json.loads(line)
+            if documents and document["time"] < documents[-1]["time"]:
+                documents.clear()  # the clock was set back, as a test does
+            documents.append(document)
         return [
             document
             for document in documents
