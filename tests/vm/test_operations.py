@@ -1,6 +1,7 @@
 """NFS operations equal the kernel's own counts, and bytes those that moved, on every kernel."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from statistics import mean, median
 from typing import Any
@@ -50,16 +51,28 @@ def find_differences(pairs: dict[str, tuple[int, int]]) -> list[str]:
     return [f"{name}: {a} counted, {b} true" for name, (a, b) in pairs.items() if a != b]
 
 
-def test_operations_equal_the_kernels_own_counts(results: dict[str, Any]) -> None:
-    """Of every name in /proc/net/rpc/nfsd."""
-    assert len(results["tcp"]["operations"]) >= MIN_NAMES
-    assert not find_differences(results["tcp"]["operations"])
+def assert_equal(lab: Lab, measured: dict[str, Any]) -> None:
+    """Both truths. A preemptible kernel may miss some: those that nfszbx itself says, and no other.
+
+    Of which client they were, nobody knows.
+    """
+    missed = Counter(measured["uncounted"])
+    assert lab.row.inexact_ways or not missed
+    pairs = measured["operations"].items()
+    told = {name: (count + missed[name], true) for name, (count, true) in pairs}
+    assert len(told) >= MIN_NAMES
+    assert not find_differences(told)
+    calls = measured["calls"].values()
+    assert sum(true for _, true in calls) > MIN_OPERATIONS
+    assert all(counted <= true for counted, true in calls)
+    assert sum(true - counted for counted, true in calls) <= missed.total()
 
 
-def test_calls_equal_what_each_client_has_counted(results: dict[str, Any]) -> None:
-    """By client, export and version."""
-    assert len(results["tcp"]["calls"]) >= MIN_NAMES
-    assert not find_differences(results["tcp"]["calls"])
+def test_operations_and_calls_equal_what_kernel_and_clients_count(
+    lab: Lab, results: dict[str, Any]
+) -> None:
+    """Of every name in /proc/net/rpc/nfsd; and by client, export and version."""
+    assert_equal(lab, results["tcp"])
 
 
 @pytest.mark.parametrize("kind", ["read", "write", "copy"])
@@ -81,11 +94,9 @@ def test_what_became_of_requests(results: dict[str, Any]) -> None:
     assert not find_differences(results["tcp"]["results"])
 
 
-@pytest.mark.parametrize("truth", ["operations", "calls"])
-def test_operations_over_udp_and_rdma(results: dict[str, Any], truth: str) -> None:
-    """Equal to the kernel's own counts, and by client to what the clients have counted."""
-    assert sum(count for _, count in results["transports"][truth].values()) > MIN_OPERATIONS
-    assert not find_differences(results["transports"][truth])
+def test_operations_over_udp_and_rdma(lab: Lab, results: dict[str, Any]) -> None:
+    """The same."""
+    assert_equal(lab, results["transports"])
 
 
 @pytest.mark.parametrize("version", ["3", "4.2"])

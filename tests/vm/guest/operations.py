@@ -74,6 +74,7 @@ def measure_tcp(monitor: Monitor) -> dict[str, Any]:
     by_kind = {kind: counted.rows.get(f"{kind}_bytes_total", Counter[Key]()) for kind in KINDS}
     return {
         "operations": _compare_with_kernel(counted),
+        "uncounted": {" ".join(name): count for name, count in counted.uncounted.items()},
         "calls": _compare_with_clients(counted, calls),
         "bytes": {
             kind: _pair(_sum(by_kind[kind], lambda key: (key[0], *key[2:4])), moved[kind])
@@ -123,6 +124,7 @@ def measure_transports(monitor: Monitor) -> dict[str, Any]:
     counted = monitor.read().since(first)
     return {
         "operations": _compare_with_kernel(counted),
+        "uncounted": {" ".join(name): count for name, count in counted.uncounted.items()},
         "calls": _compare_with_clients(counted, calls),
     }
 

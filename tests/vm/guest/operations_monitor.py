@@ -39,6 +39,8 @@ class Counts(NamedTuple):
     """By version, procedure and what became of them."""
     kernel: Counter[Names]
     """The kernel's own count: by version (2, 3 or 4) and operation."""
+    uncounted: Counter[Names]
+    """What nfszbx says itself that it has missed of that."""
 
     def since(self, earlier: "Counts") -> "Counts":
         """What was counted in between."""
@@ -49,6 +51,7 @@ class Counts(NamedTuple):
             },
             self.requests - earlier.requests,
             self.kernel - earlier.kernel,
+            self.uncounted - earlier.uncounted,
         )
 
 
@@ -91,7 +94,8 @@ class Monitor:
             kernel = _read_kernel_counts()
             document = self.wait()
             if _read_kernel_counts() == kernel:
-                return Counts(_read_rows(document), _read_requests(document), kernel)
+                rows, requests = _read_rows(document), _read_requests(document)
+                return Counts(rows, requests, kernel, _read_uncounted(document))
         raise RuntimeError("the clients do not come to rest")
 
 
@@ -117,5 +121,15 @@ def _read_requests(document: dict[str, Any]) -> Counter[Names]:
             for version, procedures in document["nfs"].get("requests_total", {}).items()
             for procedure, results in procedures.items()
             for result, count in results.items()
+        }
+    )
+
+
+def _read_uncounted(document: dict[str, Any]) -> Counter[Names]:
+    return Counter[Names](
+        {
+            (version, operation): count
+            for version, operations in document["nfs"].get("uncounted_operations_total", {}).items()
+            for operation, count in operations.items()
         }
     )
