@@ -195,7 +195,8 @@ UNCOUNTED = Metric(
     Kind.COUNTER,
     "Operations not counted",
     "Operations that the kernel has counted (/proc/net/rpc/nfsd) and nfszbx has not, since it "
-    "began: while its bpftrace did not run, or when its map was full.",
+    "began: while its bpftrace did not run, or when its map was full. Told a minute or two later; "
+    "a request that takes longer than a minute is among them.",
     ("version", "operation"),
 )
 UNCOUNTED_BYTES = Metric(

@@ -18,13 +18,14 @@ from nfszbx.child.supervisor import (
     Notice,
     Supervisor,
 )
-from nfszbx.clock import monotonic_seconds
+from nfszbx.clock import boot_ns, monotonic_seconds
 from nfszbx.config import Config
 from nfszbx.errors import BpftraceError
 from nfszbx.kernel.facts import KernelFacts
 from nfszbx.kernel.read import read_nfs_facts
 from nfszbx.kernel.tracing import read_nfsd_threads
 from nfszbx.operations.exports import ExportTable, find_processes
+from nfszbx.operations.kernel_counts import KernelReading
 from nfszbx.operations.map_size import MapSize
 from nfszbx.operations.news import News
 from nfszbx.operations.pipeline import OperationsPipeline
@@ -210,7 +211,7 @@ class OperationsMonitor:
         if dump is None:
             return
         self._exports.refresh()
-        if not self._pipeline.take_dump(dump, _read_kernel_counts()):
+        if not self._pipeline.take_dump(dump, _read_kernel()):
             return
         over = self._supervisor.note_dump()
         if over is not None:
@@ -242,11 +243,12 @@ def _list_nfsd() -> set[Path]:
     return set(find_processes(ROOT / "proc", ("nfsd",)))
 
 
-def _read_kernel_counts() -> str:
+def _read_kernel() -> KernelReading:
     try:
-        return (ROOT / "proc/net/rpc/nfsd").read_text()
+        text = (ROOT / "proc/net/rpc/nfsd").read_text()
     except OSError:
-        return ""
+        text = ""
+    return KernelReading(text, boot_ns())
 
 
 _COUNT_OF_MAPS = 4

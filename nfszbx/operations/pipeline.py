@@ -9,6 +9,7 @@ from nfszbx.garbage import without_collecting
 from nfszbx.operations.counts import OperationsCounters, OperationsDelta
 from nfszbx.operations.dump import OperationsDump, OperationsDumpReader
 from nfszbx.operations.kernel_counts import (
+    KernelReading,
     Uncounted,
     parse_kernel_bytes,
     parse_kernel_counts,
@@ -61,11 +62,8 @@ class OperationsPipeline:
         return reading
 
     @without_collecting()
-    def take_dump(self, dump: OperationsDump, kernel_counts: str) -> bool:
-        """Add a dump; False if it cannot be used.
-
-        ``kernel_counts`` is ``/proc/net/rpc/nfsd`` after it, or empty if that cannot be read.
-        """
+    def take_dump(self, dump: OperationsDump, kernel: KernelReading) -> bool:
+        """Add a dump; False if it cannot be used. ``kernel`` was read when it had come."""
         try:
             delta = self._counters.advance(dump)
         except DumpError as error:
@@ -75,9 +73,11 @@ class OperationsPipeline:
             return False
         self._refusing = False
         self._delta, self._timed = delta, not dump.is_last
-        if kernel_counts:
-            self._uncounted.advance(delta.operations, parse_kernel_counts(kernel_counts))
-            self._uncounted_bytes.advance(delta.moved_bytes, parse_kernel_bytes(kernel_counts))
+        if kernel.text:
+            counts, moved = parse_kernel_counts(kernel.text), parse_kernel_bytes(kernel.text)
+            end_ns, at_ns = dump.end_ns, kernel.at_ns
+            self._uncounted.advance(delta.operations, end_ns, counts, at_ns)
+            self._uncounted_bytes.advance(delta.moved_bytes, end_ns, moved, at_ns)
         return True
 
     def _refuse(self, error: DumpError) -> None:

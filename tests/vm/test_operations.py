@@ -14,7 +14,8 @@ pytestmark = pytest.mark.timeout(1800)
 
 BUCKET_SECONDS = 2**18 / 1e6
 NO_WAIT_SECONDS = 0.05
-MOSTLY_BUSY = 0.5
+NEARLY = 0.8
+"""Some intervals stand for all of them."""
 MIN_OPERATIONS = 100
 MIN_VERSIONS = 4
 MIN_NAMES = 30
@@ -114,7 +115,8 @@ def test_requests_wait_for_the_only_thread(results: dict[str, Any]) -> None:
     assert set(values["threads"]) == {1}
     waits = sorted(values["thread_wait_p95_seconds"])
     assert waits[len(waits) // 4] == BUCKET_SECONDS
-    assert MOSTLY_BUSY < mean(values["threads_busy"]) <= 1.1
+    (at_the_device,) = values["busy_at_the_device"]
+    assert NEARLY * at_the_device < mean(values["threads_busy"]) <= 1.1
 
 
 def test_no_request_waits_when_there_are_threads(results: dict[str, Any]) -> None:

@@ -54,23 +54,59 @@ def test_bytes_of_the_kernel() -> None:
         assert parse_kernel_bytes(damaged) == {}
 
 
+class Told:
+    """Advances by a minute at a time, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.uncounted = Uncounted[tuple[str, str]]()
+        self.end_ns = 0
+
+    def advance(
+        self,
+        ours: dict[tuple[str, str], int],
+        kernel: dict[tuple[str, str], int],
+        seconds: float = 60,
+        late_seconds: float = 0.1,
+    ) -> dict[tuple[str, str], int]:
+        """The kernel's counts are read so long after bpftrace has read ours."""
+        self.end_ns += int(seconds * 1e9)
+        self.uncounted.advance(ours, self.end_ns, kernel, self.end_ns + int(late_seconds * 1e9))
+        return self.uncounted.counts
+
+
 def test_only_what_is_missing_since_the_first_dump() -> None:
-    uncounted = Uncounted[tuple[str, str]]()
-    uncounted.advance({READ: 3}, {READ: 1000, GETATTR: 5})
-    assert uncounted.counts == {READ: 0, GETATTR: 0}
-    uncounted.advance({READ: 13}, {READ: 1017, GETATTR: 5})
-    uncounted.advance({READ: 13}, {READ: 1024, GETATTR: 6})
-    assert uncounted.counts == {READ: 7, GETATTR: 0}
-    uncounted.advance({READ: 20}, {READ: 1024, GETATTR: 6})
-    assert uncounted.counts == {READ: 7, GETATTR: 1}
+    told = Told()
+    assert told.advance({READ: 3}, {READ: 1000, GETATTR: 5}) == {READ: 0, GETATTR: 0}
+    told.advance({READ: 13}, {READ: 1017, GETATTR: 5})
+    assert told.advance({READ: 13}, {READ: 1024, GETATTR: 6}) == {READ: 7, GETATTR: 0}
+    assert told.advance({READ: 20}, {READ: 1024, GETATTR: 6}) == {READ: 7, GETATTR: 1}
+
+
+def test_request_that_is_under_way_is_not_told() -> None:
+    """The kernel counts it as it begins, here at 5 s, and we as it ends, at 55 s."""
+    told = Told()
+    for seconds in range(0, 200, 5):
+        counts = told.advance({READ: int(seconds >= 55)}, {READ: int(seconds >= 5)}, 5)
+        assert counts == {READ: 0}
+
+
+def test_dumps_that_wait_are_not_compared_with_newer_counts() -> None:
+    """A busy nfszbx reads dumps when the kernel has counted more already."""
+    told = Told()
+    told.advance({READ: 0}, {READ: 0}, 2)
+    for seconds in range(2, 300, 2):
+        counts = told.advance({READ: seconds}, {READ: seconds + 3}, 2, late_seconds=3)
+        assert counts == {READ: 0}
+    told.advance({READ: 301}, {READ: 306}, 2, late_seconds=3)
+    told.advance({READ: 301}, {READ: 306})
+    assert told.advance({READ: 301}, {READ: 306}) == {READ: 5}
 
 
 def test_kernel_that_loses_counts_is_no_loss_of_ours() -> None:
-    uncounted = Uncounted[str]()
-    uncounted.advance({}, {"read": 0})
-    for _ in range(2):
-        uncounted.advance({"read": 100}, {"read": 90})
-    assert uncounted.counts == {"read": 0}
+    told = Told()
+    told.advance({}, {READ: 0})
+    for _ in range(3):
+        assert told.advance({READ: 100}, {READ: 90}) == {READ: 0}
 
 
 def test_counts_that_begin_anew() -> None:
@@ -78,39 +114,43 @@ def test_counts_that_begin_anew() -> None:
 
     Nothing comes from the fall.
     """
-    uncounted = Uncounted[str]()
-    uncounted.advance({}, {"read": 1000})
+    told = Told()
+    told.advance({}, {READ: 1000})
     for _ in range(2):
-        uncounted.advance({"read": 5}, {"read": 1010})
-    uncounted.advance({"read": 8}, {"read": 4})
-    assert uncounted.counts == {"read": 5}
+        told.advance({READ: 5}, {READ: 1010})
+    assert told.advance({READ: 8}, {READ: 4}) == {READ: 5}
     for _ in range(2):
-        uncounted.advance({"read": 9}, {"read": 8})
-    assert uncounted.counts == {"read": 5 + 3}
+        told.advance({READ: 9}, {READ: 8})
+    assert told.advance({READ: 9}, {READ: 8}) == {READ: 5 + 3}
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20
+    st.tuples(
+        st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.floats(1, 100), st.floats(0, 9)
+    ),
+    min_size=1,
+    max_size=20,
 )
 
 
 @given(STEPS)
-def test_never_too_much_and_never_backwards(steps: list[tuple[int, int, int]]) -> None:
+def test_never_too_much_and_never_backwards(
+    steps: list[tuple[int, int, int, float, float]],
+) -> None:
     """However requests fall between the readings of the two sides."""
-    uncounted = Uncounted[str]()
-    kernel = ours = missed = 0
-    first = True
-    for seen, lost, late in steps:
+    told = Told()
+    kernel = ours = missed = last = 0
+    for number, (seen, lost, late, seconds, late_seconds) in enumerate(steps):
         kernel, ours = kernel + seen + lost, ours + seen
-        missed += 0 if first else lost
+        missed += lost if number else 0
         dumped = ours
-        kernel, ours = kernel + late, ours + late  # before its end mark has come
-        last = uncounted.counts.get("read", 0)
-        uncounted.advance({"read": dumped}, {"read": kernel})
-        assert last <= uncounted.counts["read"] <= missed
-        first = False
+        kernel, ours = kernel + late, ours + late  # before its end mark is read
+        counts = told.advance({READ: dumped}, {READ: kernel}, seconds, min(seconds, late_seconds))
+        assert last <= counts[READ] <= missed
+        last = counts[READ]
     for _ in range(2):  # at rest all of it shows
-        uncounted.advance({"read": ours}, {"read": kernel})
+        told.advance({READ: ours}, {READ: kernel})
+    counts = told.advance({READ: ours}, {READ: kernel})
     late_of_first = steps[0][2]
     """What came between the first dump and the kernel's first reading: it hides as much."""
-    assert uncounted.counts["read"] == max(0, missed - late_of_first)
+    assert counts[READ] == max(0, missed - late_of_first)
