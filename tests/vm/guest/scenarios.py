@@ -19,10 +19,10 @@ from tests.vm.guest.truth import read_mount_bytes
 from tests.vm.guest.workloads import WORKLOADS, do_at_once, large_file, metadata, small_files
 
 NFS_VERSIONS = ("3", "4.0", "4.1", "4.2")
-UDP_BLOCKS = "60"
+UDP_BLOCKS = "30"
 SETTLING_INTERVALS = 8
 """Until what was missed has been found."""
-SHORT_NFS_CONNECTIONS, SHORT_SMB_CONNECTIONS = 700, 60
+SHORT_NFS_CONNECTIONS, SHORT_SMB_CONNECTIONS = 350, 40
 
 
 def nfs_ipv4() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from tests.vm.guest.clients import run
 
 MEGABYTE = 1 << 20
-LARGE_FILE_MEGABYTES = 6
-SMALL_FILES = 60
-DIRECTORY_ENTRIES = 80
+LARGE_FILE_MEGABYTES = 2
+SMALL_FILES = 30
+DIRECTORY_ENTRIES = 40
 
 Workload = Callable[[Path], None]
 
@@ -47,7 +47,7 @@ def large_file(place: Path) -> None:
 def direct_io(place: Path) -> None:
     """A file past the page cache, in blocks of an odd and of a large size."""
     name = str(place / "direct")
-    for kilobytes, count in (("12", "50"), ("1024", "3")):
+    for kilobytes, count in (("12", "25"), ("1024", "2")):
         block = (f"bs={kilobytes}K", f"count={count}", "status=none")
         run("dd", "if=/dev/urandom", f"of={name}", "oflag=direct", *block)
         run("dd", f"if={name}", "of=/dev/null", "iflag=direct", *block)
