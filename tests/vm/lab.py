@@ -38,11 +38,6 @@ class Lab:
         """The ways that must not differ by a byte."""
         return [way for way in self.row.ways if way not in self.row.inexact_ways]
 
-    @property
-    def counting_ways(self) -> list[str]:
-        """Those that count there; what is known to be inexact only beside other tools."""
-        return list(self.row.ways) if self.with_other_tools else self.exact_ways
-
     def measure(self, scenario: str) -> list[Measurement]:
         """Run a scenario beside every way of counting that the row has."""
         found = read_measurements(self.run(f"{_GUEST} {scenario}"))
@@ -87,7 +82,7 @@ class Lab:
             compare = [["compare"]] if self.with_other_tools else []
             for arguments in (
                 ["prepare"],
-                [count, *self.counting_ways],
+                [count, *(self.row.ways if self.with_other_tools else self.exact_ways)],
                 *compare,
                 ["serve", *services],
             ):
