@@ -46,6 +46,16 @@ def test_servers_and_modules_that_come_later(lab: Lab) -> None:
         assert {reason for reason, count in restarts.items() if count} <= {"killed"}  # nfs_killed
 
 
+def test_what_a_way_misses_is_a_number(lab: Lab) -> None:
+    """Of those that are not exact there: a part of what is received, and a part of what is sent."""
+    for way in lab.row.inexact_ways:
+        run = f"{NFSZBX} run --way {way} --sink console --interval-seconds 1"
+        (line,) = lab.run(f"{run} 2>/dev/null | head -n 1").splitlines()
+        health = json.loads(line)["health"]
+        assert health["not_measured"] == 2
+        assert not any(health["child_restarts_total"].values())
+
+
 def test_kernel_without_types_of_its_modules(lab: Lab) -> None:
     """Up to 5.10 modules have none; the kernel's own are enough, and check says what counts."""
     listen(lab, "udp 2049")
