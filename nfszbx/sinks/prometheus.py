@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,8 @@ class Listener(ThreadingHTTPServer):
         self.host = f"[{config.address}]" if is_ipv6 else config.address
         self._lock = threading.Lock()
         self._deadlines: dict[socket.socket, float] = {}
+        self.has_samples = False
+        """An answer without any would say that nothing is known of the server, and look well."""
         super().__init__((config.address, config.port), MetricsHandler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401  typeshed's own
@@ -171,9 +174,15 @@ class _Handler(MetricsHandler):
     """
 
     server: Listener
+    error_message_format = "%(explain)s\n"
+    error_content_type = "text/plain"
 
     def do_GET(self) -> None:  # noqa: N802  http.server's own
         """Making the answer takes what it takes; the reader can do nothing to prolong that."""
+        if not self.server.has_samples:
+            why = "nfszbx has only just started: the first interval has not ended yet"
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, explain=why)
+            return
         self.server.end_deadline(self.connection)
         self._end = monotonic_seconds() + ANSWER_TIMEOUT_SECONDS
         # The kernel would otherwise tell only after megabytes that the reader goes on reading.
@@ -228,6 +237,7 @@ class PrometheusSink:
     def deliver(self, samples: Samples) -> None:
         """Show these samples from now on."""
         self._collector.show(samples)
+        self._server.has_samples = True
 
     def close(self) -> None:
         """Stop listening, and end connections without a request; answers have their own limit."""

@@ -154,8 +154,15 @@ def test_client_that_left_is_gone(sink: PrometheusSink, port: int) -> None:
 
 
 def test_before_the_first_interval(sink: PrometheusSink, port: int) -> None:
-    assert sink.name == "prometheus"
-    assert "nfszbx_" not in scrape(port)
+    """An answer without the metrics would look like a file server that has none."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        scrape(port)
+    assert refused.value.code == 503
+    assert refused.value.read() == (
+        b"nfszbx has only just started: the first interval has not ended yet\n"
+    )
+    sink.deliver(client_samples("10.0.0.1"))
+    assert "10.0.0.1" in scrape(port)
 
 
 def test_port_in_use(sink: PrometheusSink, port: int) -> None:
@@ -173,6 +180,7 @@ def test_address_that_is_not_ours(port: int) -> None:
 
 def test_ipv6_address(port: int) -> None:
     sink = PrometheusSink(listen(PrometheusConfig(address="::1", port=port)))
+    sink.deliver(client_samples())
     try:
         with urllib.request.urlopen(f"http://[::1]:{port}/metrics", timeout=10) as page:
             assert page.status == 200
@@ -186,6 +194,7 @@ def test_connections_that_idle_or_trickle_are_ended(
     """More of them than there are places: at the deadline of the first a scrape passes."""
     monkeypatch.setattr(prometheus, "CONNECTION_TIMEOUT_SECONDS", 1.0)
     sink = PrometheusSink(listen(PrometheusConfig(port=port)))
+    sink.deliver(client_samples())
     with ExitStack() as stack:
         stack.callback(sink.close)
         connections = [
