@@ -98,7 +98,8 @@ def _render_hook(hook: Hook, plan: Plan) -> str:
             return _render_select(plan)
         if name == "rpc":
             return render_rpc_account(plan.byte_order, Direction(argument))
-        return _render_account(plan, Direction(argument))
+        account = _render_account(plan, Direction(argument))
+        return account if name == "add" else f"{_render_port(plan)}\n{account}"
 
     return _fill(hook.fragment, plan, fill).replace(hook.written_for, hook.placed_on)
 
@@ -153,7 +154,7 @@ def _render_port(plan: Plan) -> str:
 
 
 def _render_account(plan: Plan, direction: Direction) -> str:
-    """Adds ``$bytes`` to the counters of the socket ``$sk``.
+    """Adds ``$bytes`` to the counters of the socket ``$sk``, whose ``$port`` is known.
 
     The client comes before the total: then a total that was printed never holds bytes that the
     clients printed after it do not hold, unless their map is full.
@@ -172,7 +173,6 @@ def _render_account(plan: Plan, direction: Direction) -> str:
     ]
     chain = " else ".join(f"if ({test}) {{\n{indent(body, '  ')}}}" for test, body in branches)
     return f"""\
-{_render_port(plan)}
 $slot = 0;
 {chain}
 if ($slot != 0) {{
@@ -184,17 +184,24 @@ if ($slot != 0) {{
 
 
 def _render_address(plan: Plan) -> str:
-    """``$high`` and ``$low``: the client's IPv6 address, each half a number as memory has it."""
+    """``$high`` and ``$low``: the client's IPv6 address, each half a number as memory has it.
+
+    The kernel keeps the address of an IPv4 client as such for IPv6 sockets, too, and for IPv6
+    clients LOOPBACK4_IPV6 in its place (tcp_v6_syn_recv_sock in net/ipv6/tcp_ipv6.c): most of the
+    time one look tells, where the other address would take four and the family one.
+    """
+    loopback = int.from_bytes(bytes((127, 0, 0, 6)), plan.byte_order)
     if plan.byte_order == "little":
         first, second, third, fourth = 1, 0, 3, 2  # the later word is the higher one
-        mapped = "((uint64)$sk->__sk_common.skc_daddr << 32) | 0xffff0000"
+        mapped = "((uint64)$ipv4 << 32) | 0xffff0000"
     else:
         first, second, third, fourth = 0, 1, 2, 3
-        mapped = "0xffff00000000 | (uint64)$sk->__sk_common.skc_daddr"
+        mapped = "0xffff00000000 | (uint64)$ipv4"
     return f"""\
+$ipv4 = $sk->__sk_common.skc_daddr;
 $high = (uint64)0;
 $low = {mapped};
-if ($sk->__sk_common.skc_family == {AF_INET6}) {{
+if (($ipv4 == {loopback:#x} || $ipv4 == 0) && $sk->__sk_common.skc_family == {AF_INET6}) {{
   $word = $sk->__sk_common.skc_v6_daddr.in6_u.u6_addr32;
   $high = ((uint64)$word[{first}] << 32) | (uint64)$word[{second}];
   $low = ((uint64)$word[{third}] << 32) | (uint64)$word[{fourth}];

@@ -71,7 +71,8 @@ def test_clients_are_counted_before_totals_and_printed_after_them() -> None:
 def test_big_endian_machine_gets_its_own_address_halves() -> None:
     little = plan("debian13-6.12", {})
     text = render_script(dataclasses.replace(little, byte_order="big")).text
-    assert "$low = 0xffff00000000 | (uint64)$sk->__sk_common.skc_daddr;" in text
+    assert "$low = 0xffff00000000 | (uint64)$ipv4;" in text
+    assert "if (($ipv4 == 0x7f000006 || " in text
     assert "$high = ((uint64)$word[0] << 32) | (uint64)$word[1];" in text
     assert "$low = ((uint64)$word[2] << 32) | (uint64)$word[3];" in text
 
