@@ -65,7 +65,7 @@ class Daemon:
         state: StateDirectory,
         load: Callable[[], Config],
     ) -> None:
-        """Open the sinks, and the counters of an earlier run.
+        """Begin to open the sinks, and open the counters of an earlier run.
 
         ``load`` reads the settings again. Raises like :class:`SupervisedSinks`.
         """
@@ -109,7 +109,8 @@ class Daemon:
     def run(self) -> None:
         """Measure until a signal ends it, or until every sink is gone.
 
-        The last bytes before that are counted and delivered.
+        The last bytes before that are counted and delivered. Raises like
+        :meth:`SupervisedSinks.wait_until_open`.
         """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the end of a child has no status
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -118,10 +119,13 @@ class Daemon:
         if self._service.is_there:  # there is no terminal that could hang up
             signal.signal(signal.SIGHUP, self._request_reload)
         interval_seconds = self._pipeline.plan.interval_seconds
-        _log.info("measuring; the first values come in %d seconds", interval_seconds)
         self._overdue_at = monotonic_seconds() + FIRST_DUMP_SECONDS + interval_seconds
         self._ready_at = monotonic_seconds() + READY_SECONDS
         try:
+            for event in self._supervisor.poll(0.0):  # bpftrace compiles while the sinks open
+                self._take(event)
+            self._sinks.wait_until_open()
+            _log.info("measuring; the first values come in %d seconds", interval_seconds)
             while not self._stopping and not self._sinks.are_gone:
                 for event in self._supervisor.poll():
                     self._take(event)

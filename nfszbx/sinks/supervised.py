@@ -63,10 +63,10 @@ class SupervisedSinks:
     """
 
     def __init__(self, config: Config, state: StateDirectory, account: Account | None) -> None:
-        """Wait until they are open.
+        """Begin to open them; :meth:`wait_until_open` tells of the end.
 
         ``account`` is whom the process belongs to; None leaves it to this one's user. Raises
-        :class:`SinkStartError`, :class:`ConfigurationError` and :class:`PrivilegeError`.
+        :class:`SinkStartError` when the state directory is not to be had.
         """
         self._config = config
         self._state = state
@@ -90,9 +90,14 @@ class SupervisedSinks:
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
         self.begin_change(config)
         self._thread.start()
+
+    def wait_until_open(self) -> None:
+        """For those of the constructor.
+
+        Raises :class:`SinkStartError`, :class:`ConfigurationError` and :class:`PrivilegeError`.
+        """
         error = self._answers.get()
         if error is not None:
-            self.stop()
             raise error
 
     @property
@@ -138,7 +143,7 @@ class SupervisedSinks:
     def has_changed(self) -> bool:
         """Are the settings of the last call of :meth:`begin_change` in force? Never waits.
 
-        Raises like the constructor when they cannot be had; the old ones go on then.
+        Raises like :meth:`wait_until_open` when they cannot be had; the old ones go on then.
         """
         try:
             error = self._answers.get_nowait()

@@ -71,6 +71,7 @@ def state() -> Iterator[StateDirectory]:
 def supervise(config: Config, state: StateDirectory) -> Iterator[SupervisedSinks]:
     sinks = SupervisedSinks(config, state, find_account())
     try:
+        sinks.wait_until_open()
         yield sinks
     finally:
         sinks.stop()
@@ -86,7 +87,7 @@ def test_settings_that_cannot_be_had_leave_the_old_ones(state: StateDirectory) -
     with ExitStack() as stack:
         taken = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
         with pytest.raises(SinkStartError, match=f"port {taken}: Address already in use") as found:
-            SupervisedSinks(serve_at(taken), state, find_account())
+            stack.enter_context(supervise(serve_at(taken), state))
         assert "--prometheus-port" in found.value.hint
         sinks = stack.enter_context(supervise(serve_at(port), state))
         sinks.put(make_samples(1))
@@ -145,8 +146,11 @@ def test_process_that_is_never_ready_is_an_error(
     state: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CODE", "raise SystemExit(5)")
-    with pytest.raises(SinkStartError, match="was not ready: status 5"):
-        SupervisedSinks(serve_at(free_port()), state, find_account())
+    with (
+        pytest.raises(SinkStartError, match="was not ready: status 5"),
+        supervise(serve_at(free_port()), state),
+    ):
+        pass
 
 
 def test_words_of_an_error_come_through(
@@ -156,8 +160,11 @@ def test_words_of_an_error_come_through(
     refusal = b'{"exit_code": 77, "message": "words", "hint": "more"}'
     code = FAKE.replace('send(b"R")', "").format(then=f"send(b'E', {refusal!r})")
     monkeypatch.setattr(connection, "CODE", code)
-    with pytest.raises(SinkStartError, match="words") as found:
-        SupervisedSinks(serve_at(free_port()), state, find_account())
+    with (
+        pytest.raises(SinkStartError, match="words") as found,
+        supervise(serve_at(free_port()), state),
+    ):
+        pass
     assert (found.value.exit_code, found.value.hint) == (6, "more")
 
 
