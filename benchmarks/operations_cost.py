@@ -13,29 +13,24 @@ import json
 import os
 import platform
 import re
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple, TypedDict
 
+from benchmarks.bpf_statistics import Spread, make_spread, read_runs, statistics
+from benchmarks.bpftraces import BEGIN_MARK, Bpftrace, find_bpftraces, running
+from benchmarks.loopback import PORT, Traffic
 from nfszbx.config import Config
-from nfszbx.kernel.bpftrace import read_bpftrace
-from nfszbx.kernel.facts import PRESENT, BpftraceFacts, facts_from_json
+from nfszbx.kernel.facts import facts_from_json
 from nfszbx.kernel.read import read_facts
 from nfszbx.operations.plan import OperationsPlan, make_operations_plan
 from nfszbx.operations.script import render_operations_script
 from nfszbx.plan import make_plan
 from nfszbx.script import Script, render_script
-from tests.debian import build_root, describe_root, find_mirror, get_cached
 
 REPOSITORY = Path(__file__).parents[1]
 PROGRAM = Path(__file__).with_suffix(".c")
@@ -44,11 +39,8 @@ PAGE = REPOSITORY / "docs" / "operations.md"
 BEGIN, END = "<!-- benchmarks.operations_cost -->\n", "<!-- end -->\n"
 FACTS = REPOSITORY / "tests/fixtures/facts/debian13-6.12.json"
 """Of the kernel whose layout the memory has."""
-SUITE = "trixie"
 RUNS = 5
 REQUESTS = 20_000
-PORT = 20449
-STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 FRAGMENTS = ("operations_compound", "operations_procedure", "operations_moved")
 HOOKS = {
     "nfsd_compound_status": "compound_status",
@@ -97,14 +89,6 @@ KEYS = ((1, 1), (5000, 4))
 """Clients and exports: few, and many."""
 
 
-class Spread(TypedDict):
-    """Nanoseconds, over all runs."""
-
-    least: float
-    median: float
-    most: float
-
-
 class Result(TypedDict):
     """Of one bpftrace."""
 
@@ -114,31 +98,6 @@ class Result(TypedDict):
     """For each call, by direction."""
     requests: dict[str, Spread]
     """By settings, number of clients, and name of the load."""
-
-
-@dataclass(frozen=True)
-class Bpftrace:
-    """A bpftrace, and how it is started."""
-
-    facts: BpftraceFacts
-    command: tuple[str, ...]
-
-
-def find_bpftraces() -> Iterator[Bpftrace]:
-    """This machine's, and that of a later Debian."""
-    facts = read_bpftrace(None)
-    yield Bpftrace(facts, (facts.path,))
-    arguments = describe_root(["bpftrace"], [SUITE])
-    recipe = sha256("\n".join(arguments).encode()).hexdigest()[:12]
-    words = [word.replace("deb mirror", f"deb {find_mirror()}") for word in arguments]
-    root = get_cached("bpftrace", SUITE, recipe, lambda place: build_root(place / "made", words))
-    mounts = "for each in proc sys tmp; do mount --rbind /$each $0/$each; done"
-    run = f'{mounts}; exec chroot "$0" bpftrace "$@"'
-    command = ("unshare", "--mount", "sh", "-c", run, str(root))
-    said = subprocess.check_output([*command, "--version"], text=True)
-    version = tuple(map(int, re.findall(r"\d+", said)[:3]))
-    assert len(version) == 3, said
-    yield Bpftrace(BpftraceFacts(PRESENT, "bpftrace", version), command)
 
 
 def make_operations(bpftrace: Bpftrace, settings: Mapping[str, Any]) -> OperationsPlan:
@@ -168,48 +127,15 @@ def place_on(plan: OperationsPlan, program: Path) -> Script:
     return Script(text + begin + cycle, script.environment)
 
 
-@contextmanager
-def running(bpftrace: Bpftrace, script: Script, folder: Path) -> Iterator[int]:
-    """While bpftrace counts; its process."""
-    path, lines = folder / "script.bt", folder / "lines"
-    path.write_text(script.text)
-    with lines.open("wb") as stream:
-        child = subprocess.Popen(
-            [*bpftrace.command, "-f", "json", str(path)],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **script.environment},
-        )
-    try:
-        while "nfszbx begin" not in lines.read_text():
-            assert child.poll() is None, lines.read_text()
-            time.sleep(0.05)
-        time.sleep(0.2)
-        yield child.pid
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.wait(60)
-    assert "full" not in lines.read_text()
-
-
-def read_runs(process: int) -> tuple[int, int]:
-    """Nanoseconds and runs of all BPF programs of a process."""
-    paths = Path(f"/proc/{process}/fdinfo").iterdir()
-    text = "\n".join(path.read_text() for path in paths)
-    times = re.findall(r"^run_time_ns:\s*(\d+)$", text, re.MULTILINE)
-    counts = re.findall(r"^run_cnt:\s*(\d+)$", text, re.MULTILINE)
-    return sum(map(int, times)), sum(map(int, counts))
-
-
 def repeat(process: int, work: Callable[[], object], divisor: int = 0) -> Spread:
     """The time of the programs while work is done, for each run or divided by ``divisor``."""
     figures = []
     for _ in range(RUNS):
         before = read_runs(process)
         work()
-        after = read_runs(process)
-        figures.append((after[0] - before[0]) / (divisor or after[1] - before[1]))
-    return Spread(least=min(figures), median=median(figures), most=max(figures))
+        runs = read_runs(process).since(before)
+        figures.append(runs.time_ns / (divisor or runs.runs))
+    return make_spread(figures)
 
 
 class Requests:
@@ -243,7 +169,7 @@ def measure_requests(bpftrace: Bpftrace, folder: Path) -> dict[str, Spread]:
         script = place_on(make_operations(bpftrace, settings), folder / "requests")
         for clients, exports in KEYS:
             for load in LOADS if name == "default" else SOME_LOADS if clients > 1 else ():
-                with running(bpftrace, script, folder) as process:
+                with running(bpftrace, script, folder / "script.bt") as process:
                     requests.make(load, 0, clients, exports)
 
                     def work(
@@ -253,17 +179,17 @@ def measure_requests(bpftrace: Bpftrace, folder: Path) -> dict[str, Spread]:
 
                     found = repeat(process, work, REQUESTS)
                 results[f"{name}, {clients}, {load.name}"] = found
-                print(bpftrace.facts.version, name, clients, load.name, found, flush=True)
+                print(bpftrace.version, name, clients, load.name, found, flush=True)
     requests.close()
     return results
 
 
 def measure_empty(bpftrace: Bpftrace, folder: Path) -> Spread:
     """Of a program that does nothing."""
-    begin = 'BEGIN { printf("nfszbx begin\\n"); }\n'
+    begin = f'BEGIN {{ printf("{BEGIN_MARK}\\n"); }}\n'
     script = Script(f"{begin}uprobe:{folder}/requests:cache_update {{ $x = 1; }}\n", {})
     requests = Requests(folder / "requests")
-    with running(bpftrace, script, folder) as process:
+    with running(bpftrace, script, folder / "script.bt") as process:
         found = repeat(process, lambda: requests.make(LOADS[0], REQUESTS, 1, 1))
     requests.close()
     return found
@@ -275,38 +201,11 @@ def measure_traffic(bpftrace: Bpftrace, folder: Path) -> dict[str, Spread]:
     settings = {"interval_seconds": 3600, "way": "tracepoint", "services": services}
     facts = replace(read_facts(), bpftrace=bpftrace.facts)
     script = render_script(make_plan(facts, Config.model_validate(settings)))
-    size, count = 16, 2000
-    with (
-        socket.create_server(("127.0.0.1", PORT)) as listener,
-        socket.create_connection(listener.getsockname()) as client,
-        listener.accept()[0] as server,
-        running(bpftrace, script, folder) as process,
-    ):
-
-        def receive() -> None:
-            for _ in range(10):
-                client.sendall(bytes(size * count))
-                for _ in range(count):
-                    server.recv(size)
-
-        def send() -> None:
-            for _ in range(10):
-                for _ in range(count):
-                    server.sendall(bytes(size))
-                client.recv(size * count, socket.MSG_WAITALL)
-
-        return {"receive": repeat(process, receive), "transmit": repeat(process, send)}
-
-
-@contextmanager
-def statistics() -> Iterator[None]:
-    """With the kernel's statistics of BPF programs."""
-    before = STATISTICS.read_text()
-    STATISTICS.write_text("1")
-    try:
-        yield
-    finally:
-        STATISTICS.write_text(before)
+    with Traffic() as traffic, running(bpftrace, script, folder / "script.bt") as process:
+        return {
+            "receive": repeat(process, lambda: [traffic.receive() for _ in range(10)]),
+            "transmit": repeat(process, lambda: [traffic.transmit() for _ in range(10)]),
+        }
 
 
 def measure(bpftrace: Bpftrace) -> Result:
@@ -318,7 +217,7 @@ def measure(bpftrace: Bpftrace) -> Result:
         gcc = ["gcc", "-Wall", "-Werror", "-O2", "-o", str(folder / "requests"), str(PROGRAM)]
         subprocess.run([*gcc, *defines], check=True)
         return Result(
-            bpftrace=".".join(map(str, bpftrace.facts.version)),
+            bpftrace=bpftrace.version,
             empty=measure_empty(bpftrace, folder),
             traffic=measure_traffic(bpftrace, folder),
             requests=measure_requests(bpftrace, folder),

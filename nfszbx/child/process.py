@@ -26,6 +26,9 @@ from nfszbx.script import Script
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _LAST_WORDS = 20
 _MAX_STDERR_BYTES = 1 << 16  # what a pipe holds
+# The default, but fixed: the C library raises it while LLVM compiles, and keeps what that frees. A
+# fifth of bpftrace's memory goes back to the kernel (docs/performance.md).
+_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "131072"}
 _END_SECONDS = 1.0  # from the end of the output to that of the process
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -167,7 +170,7 @@ class ChildProcess:
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     """What bpftrace gets: nothing of the user's environment that could change its output."""
-    return {"PATH": os.defpath, "LC_ALL": "C", **settings}
+    return {"PATH": os.defpath, "LC_ALL": "C", **_MEMORY, **settings}
 
 
 def _prepare_child(parent: int, stderr_fd: int) -> Callable[[], None]:
