@@ -7,6 +7,7 @@
 #   make deb                     the Debian package, in dist/
 #   make test-deb                install it in virtual machines with Debian 12 and 13, and try it there
 #   make accuracy                measure nfszbx and other tools on every kernel, for docs/accuracy.md
+#   make bench                   measure what nfszbx costs, for docs/performance.md
 #   make faults                  inject every fault and measure what it costs, for docs/reliability.md
 # ARGS are passed on: make run ARGS="--sink zabbix --zabbix-server 192.0.2.7"
 VENV := .venv
@@ -18,10 +19,12 @@ TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
 	mmdebstrap debian-archive-keyring cron openssl gcc libssl-dev python3-dev
 DEB_PACKAGES := debhelper gcc libssl-dev python3-dev git
+BENCH_PACKAGES := bpfcc-tools libbpf-tools clang gcc libbpf-dev libelf-dev zlib1g-dev mmdebstrap \
+	debian-archive-keyring
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
-.PHONY: run demo deb test soak test-fast test-vm test-deb vm vm-images accuracy faults lint root tracefs \
-	run-packages demo-packages test-packages vm-packages deb-packages constraints
+.PHONY: run demo deb test soak test-fast test-vm test-deb vm vm-images accuracy bench faults lint root tracefs \
+	run-packages demo-packages test-packages vm-packages deb-packages bench-packages constraints
 
 run: root run-packages tracefs $(VENV)/installed
 	@$(VENV)/bin/nfszbx run --sink console --sink prometheus $(ARGS)
@@ -65,6 +68,13 @@ vm-images: root vm-packages $(VENV)/installed-dev
 vm: root vm-packages $(VENV)/installed-dev
 	@$(VENV)/bin/python -m tests.vm.shell $(KERNEL)
 
+bench: root tracefs run-packages vm-packages bench-packages $(VENV)/installed-dev
+	$(VENV)/bin/python -m benchmarks.kernel
+	$(VENV)/bin/python -m benchmarks.kernel lab
+	$(VENV)/bin/python -m benchmarks.service
+	$(VENV)/bin/python -m benchmarks.bpftrace_memory
+	$(VENV)/bin/python -m benchmarks.performance
+
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -87,6 +97,8 @@ test-packages:
 
 deb-packages:
 	@packaging/install-packages $(DEB_PACKAGES)
+bench-packages:
+	@packaging/install-packages $(BENCH_PACKAGES)
 vm-packages:
 	@packaging/install-packages $(VM_PACKAGES)
 

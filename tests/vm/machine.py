@@ -55,7 +55,7 @@ class Machine:
         self._kernel_log = folder / "kernel.log"
         if files is None:
             files = folder / "checkout.tar"
-            _pack_checkout(files)
+            pack_checkout(files)
         self._process = pexpect.spawn(
             "setpriv",
             [
@@ -127,8 +127,11 @@ class Machine:
         raise MachineLostError("\n".join([f"machine lost: {what}", *said[-_LAST_LINES:]]))
 
 
-def _pack_checkout(archive: Path) -> None:
-    """The files under version control, and those that are not ignored, as they are now."""
+def pack_checkout(archive: Path, *more: Path) -> None:
+    """The files under version control, and those that are not ignored, as they are now.
+
+    ``more`` files come beside them.
+    """
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=_REPOSITORY, stdout=subprocess.PIPE, check=True).stdout
     existing = [
@@ -140,3 +143,6 @@ def _pack_checkout(archive: Path) -> None:
         input=b"\0".join(existing),
         check=True,
     )
+    for path in more:
+        append = ["tar", "--append", "--file", str(archive), "-C", str(path.parent), path.name]
+        subprocess.run(append, check=True)

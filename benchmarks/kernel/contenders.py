@@ -1,0 +1,168 @@
+"""The programs whose cost is compared: each counts the same calls of the same server."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.bpftraces import BEGIN_MARK, Bpftrace, end, running
+from benchmarks.loopback import PORT
+from nfszbx.config import Config, Way
+from nfszbx.kernel.facts import KernelFacts
+from nfszbx.plan import Plan, make_plan
+from nfszbx.script import Script, render_script
+from nfszbx.traffic import Direction
+
+SERVER_NAME = "smbd"
+"""The name of the server's task: the one-counter script looks for it."""
+EMPTY, ONE_COUNTER, HAND_WRITTEN = "empty probes", "one counter", "by hand in C"
+TCPTOP = Path("/usr/sbin/tcptop")
+"""That of libbpf-tools: it brings what it needs, and runs on other kernels as it is."""
+_START_SECONDS = 120.0
+_BEGIN = f'BEGIN {{ printf("{BEGIN_MARK}\\n"); }}\n'
+_NO_DUMPS_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that counts, started by :meth:`running`."""
+
+    name: str
+
+    @contextmanager
+    def running(self, folder: Path) -> Iterator[int]:
+        """While it counts; its process. ``folder`` is below ``/tmp``."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ScriptContender(Contender):
+    """A script of bpftrace."""
+
+    script: Script
+    bpftrace: Bpftrace
+
+    @contextmanager
+    def running(self, folder: Path) -> Iterator[int]:
+        """While bpftrace has its probes attached."""
+        path = folder / f"{self.name.replace(' ', '_')}.bt"
+        with running(self.bpftrace, self.script, path) as process:
+            yield process
+
+
+@dataclass(frozen=True)
+class ProgramContender(Contender):
+    """A program of its own."""
+
+    command: tuple[str, ...]
+    begun: str
+    """What it says before it counts."""
+
+    @contextmanager
+    def running(self, folder: Path) -> Iterator[int]:
+        """While it counts."""
+        lines = folder / f"{self.name.replace(' ', '_')}.lines"
+        with lines.open("wb") as stream:
+            child = subprocess.Popen(
+                self.command, stdout=stream, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while self.begun not in lines.read_text(errors="replace"):
+                assert child.poll() is None, lines.read_text(errors="replace")
+                assert time.monotonic() < deadline, lines.read_text(errors="replace")
+                time.sleep(0.1)
+            yield child.pid
+        finally:
+            end(child)
+
+
+def choose_contenders(
+    facts: KernelFacts, bpftrace: Bpftrace, built: Path, ways: Sequence[Way] = tuple(Way)
+) -> list[Contender]:
+    """All that work on this kernel. ``built`` is the folder of :func:`build_by_hand`."""
+    facts = replace(facts, bpftrace=bpftrace.facts)
+    found: list[Contender] = []
+    plans = {way: plan for way in ways if (plan := _plan(facts, way))}
+    for hooks in dict.fromkeys(_HOOKS[way] for way in plans):
+        suffix = f" ({hooks.name})"
+        found += [
+            ScriptContender(EMPTY + suffix, Script(_BEGIN + hooks.empty, {}), bpftrace),
+            ScriptContender(ONE_COUNTER + suffix, Script(_BEGIN + hooks.one_counter, {}), bpftrace),
+        ]
+    for way, plan in plans.items():
+        found.append(ScriptContender(f"nfszbx ({way})", render_script(plan), bpftrace))
+        if way is Way.KPROBE and Way.FUNCTION_EXIT in plans:
+            continue  # by hand one would take the function's exit
+        command = (str(built / "hand_written"), str(built / "hand_written.bpf.o"), way, str(PORT))
+        found.append(ProgramContender(f"{HAND_WRITTEN} ({way})", command, BEGIN_MARK))
+    if any(_HOOKS[way] is _FUNCTIONS for way in plans):
+        found += _find_tcptops(built)
+    return found
+
+
+def build_by_hand(folder: Path) -> None:
+    """The program in C, for any kernel with BTF; needs clang, gcc, libbpf, libelf and zlib."""
+    here = Path(__file__).parent
+    includes = "-I/usr/include/x86_64-linux-gnu"
+    flags = ("-O2", "-Wall", "-Werror")
+    for command in (
+        ("clang", *flags, "-g", "-target", "bpf", includes, "-c", "-o", "hand_written.bpf.o"),
+        ("gcc", *flags, "-static", "-o", "hand_written"),
+    ):
+        source = str(here / f"{command[-1].removesuffix('.o')}.c")
+        libraries = () if "-c" in command else ("-lbpf", "-lelf", "-lz")
+        subprocess.run([*command, source, *libraries], cwd=folder, check=True)
+
+
+@dataclass(frozen=True)
+class _Hooks:
+    """Where the simple scripts hang."""
+
+    name: str
+    empty: str
+    one_counter: str
+
+
+# As articles have them: the task's name, one number for each direction, no client.
+_TRACEPOINTS = _Hooks(
+    "tracepoints",
+    empty="tracepoint:sock:sock_recv_length, tracepoint:sock:sock_send_length { $x = 1; }\n",
+    one_counter=f"""\
+tracepoint:sock:sock_recv_length /comm == "{SERVER_NAME}"/ {{ @received = @received + args->ret; }}
+tracepoint:sock:sock_send_length /comm == "{SERVER_NAME}"/ {{ @sent = @sent + args->ret; }}
+""",
+)
+_FUNCTIONS = _Hooks(
+    "kprobes",
+    empty="kprobe:tcp_cleanup_rbuf, kprobe:tcp_sendmsg { $x = 1; }\n",
+    one_counter=f"""\
+kprobe:tcp_cleanup_rbuf /comm == "{SERVER_NAME}"/ {{ @received = @received + (uint16)arg1; }}
+kprobe:tcp_sendmsg /comm == "{SERVER_NAME}"/ {{ @sent = @sent + arg2; }}
+""",
+)
+_HOOKS = {
+    Way.FUNCTION_EXIT: _FUNCTIONS,
+    Way.KPROBE: _FUNCTIONS,
+    Way.TRACEPOINT: _TRACEPOINTS,
+}
+
+
+def _plan(facts: KernelFacts, way: Way) -> Plan | None:
+    services = {"smbd": {"ports": [PORT]}, "ksmbd": {"enabled": False}, "nfsd": {"enabled": False}}
+    settings = {"interval_seconds": _NO_DUMPS_SECONDS, "way": way, "services": services}
+    plan = make_plan(facts, Config.model_validate(settings))
+    return plan if len(plan.measured_directions) == len(Direction) else None
+
+
+def _find_tcptops(built: Path) -> Iterator[Contender]:
+    """That of bcc, which Debian gives another name, and that of libbpf-tools, if it was brought."""
+    hour = str(_NO_DUMPS_SECONDS)
+    if bcc := shutil.which("tcptop-bpfcc"):
+        yield ProgramContender("tcptop of bcc", ("stdbuf", "-oL", bcc, hour), "Tracing")
+    libbpf = built / TCPTOP.name
+    if libbpf.exists():
+        yield ProgramContender("tcptop of libbpf-tools", (str(libbpf), hour), "")
