@@ -218,6 +218,7 @@ class OperationsMonitor:
             self._take(over)
         self._map_size.note_dump()
         self._is_up = True
+        self._threads = read_nfsd_threads(ROOT)  # of the same moment as those that are busy
         self._news.put(self._pipeline.make_samples(self._threads, is_up=True, is_new=True))
 
     def _give_up(self, now: float) -> None:

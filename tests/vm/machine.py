@@ -7,16 +7,21 @@ archive on its second disk. Whatever it writes to its disks is forgotten with it
 
 import os
 import re
+import select
+import socket
 import subprocess
+import sys
+import termios
 import time
+import tty
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
 import pexpect
+from pexpect import fdpexpect
 
-from tests.processes import end_spawned
 from tests.vm.image import Image
 
 BOOT_TIMEOUT_SECONDS = 240.0
@@ -31,6 +36,9 @@ _KERNEL_ARGUMENTS = (
 )
 _READY = r"nfszbx machine is ready\r*\n"
 _LAST_LINES = 25
+_SO_SNDBUFFORCE = 32  # include/uapi/asm-generic/socket.h; Python has no name for it
+_CONSOLE_BYTES = 8 << 20
+"""QEMU forgets what a console cannot take at once, and a terminal takes some kilobytes only."""
 
 
 class MachineLostError(Exception):
@@ -56,10 +64,11 @@ class Machine:
         if files is None:
             files = folder / "checkout.tar"
             pack_checkout(files)
-        self._process = pexpect.spawn(
-            "setpriv",
+        self._console, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _CONSOLE_BYTES)
+        self._process = subprocess.Popen(
             [
-                *("--pdeathsig", "KILL", "nice", "-n", "5", "qemu-system-x86_64"),
+                *("setpriv", "--pdeathsig", "KILL", "nice", "-n", "5", "qemu-system-x86_64"),
                 *("-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults", "-no-reboot"),
                 *("-m", "3G", "-smp", "2", "-display", "none"),
                 *("-kernel", str(image.kernel), "-initrd", str(image.initial_ramdisk)),
@@ -67,14 +76,17 @@ class Machine:
                 *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),
                 *("-drive", f"file={files},format=raw,if=virtio,readonly=on"),
                 *("-device", "virtio-rng-pci", "-serial", f"file:{self._kernel_log}"),
-                *("-device", "virtio-serial-pci", "-chardev", "stdio,id=shell,signal=off"),
+                *("-device", "virtio-serial-pci"),
+                *("-chardev", f"socket,id=shell,fd={theirs.fileno()}"),
                 *("-device", "virtconsole,chardev=shell"),
             ],
             env={**os.environ, "TMPDIR": str(folder)},
-            echo=False,
-            encoding="utf-8",
-            codec_errors="replace",
-            dimensions=(24, 200),
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._shell = fdpexpect.fdspawn(
+            self._console, maxread=1 << 16, encoding="utf-8", codec_errors="replace", use_poll=True
         )
 
     def boot(self) -> None:
@@ -83,20 +95,32 @@ class Machine:
 
     def run(self, command: str, timeout_seconds: float) -> Outcome:
         """Run a line of shell to its end. Raises MachineLostError when that does not come."""
-        self._process.sendline(f'{{ {command}\n}} </dev/null; echo "<<status $?>>"')
+        self._shell.sendline(f'{{ {command}\n}} </dev/null; echo "<<status $?>>"')
         self._expect(r"<<status (\d+)>>\r*\n", timeout_seconds, f"'{command:.60}'")
-        assert isinstance(self._process.match, re.Match)
-        output = str(self._process.before).replace("\r", "")
-        return Outcome(int(self._process.match[1]), output)
+        assert isinstance(self._shell.match, re.Match)
+        output = str(self._shell.before).replace("\r", "")
+        return Outcome(int(self._shell.match[1]), output)
 
     def interact(self) -> None:
-        """Give the shell to the user's terminal until one of the two ends it."""
-        self._process.sendline("stty echo; TERM=linux PS1='vm# ' exec bash --noprofile --norc")
-        self._process.interact()
+        """Give the shell to the user's terminal until it ends."""
+        self._shell.sendline("stty echo; TERM=linux PS1='vm# ' exec bash --noprofile --norc")
+        settings = termios.tcgetattr(sys.stdin)
+        tty.setraw(sys.stdin)
+        try:
+            ways = {sys.stdin.fileno(): self._console.fileno(), self._console.fileno(): 1}
+            while ready := select.select(list(ways), [], [])[0]:
+                for source in ready:
+                    if not (data := os.read(source, 1 << 16)):
+                        return
+                    os.write(ways[source], data)
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, settings)
 
     def close(self) -> None:
         """End it without asking."""
-        end_spawned(self._process)
+        self._process.kill()
+        self._process.wait()
+        self._console.close()
         self._folder.cleanup()
 
     def __enter__(self) -> Self:
@@ -112,7 +136,7 @@ class Machine:
 
     def _expect(self, pattern: str, timeout_seconds: float, doing: str) -> None:
         started = time.monotonic()
-        found = self._process.expect([pattern, pexpect.EOF, pexpect.TIMEOUT], timeout_seconds)
+        found = self._shell.expect([pattern, pexpect.EOF, pexpect.TIMEOUT], timeout_seconds)
         if found == 0:
             return
         log = self._kernel_log.read_text(errors="replace") if self._kernel_log.exists() else ""
@@ -123,7 +147,7 @@ class Machine:
             what = f"QEMU ended {after}"
         else:
             what = f"no answer {after}"
-        said = [*str(self._process.before).splitlines(), "kernel:", *log.splitlines()]
+        said = [*str(self._shell.before).splitlines(), "kernel:", *log.splitlines()]
         raise MachineLostError("\n".join([f"machine lost: {what}", *said[-_LAST_LINES:]]))
 
 

@@ -121,6 +121,15 @@ def is_up(samples: tuple[Sample, ...]) -> bool:
     return total(samples, catalog.OPERATIONS_UP) == 1
 
 
+def test_threads_are_those_there_are_at_the_dump(
+    make_monitor: Callable[..., OperationsMonitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those that were there when nfsd was looked for."""
+    answers = iter((8,))
+    monkeypatch.setattr(monitor_module, "read_nfsd_threads", lambda _: next(answers, 5))
+    assert total(wait_for_news(make_monitor(), is_up), catalog.THREADS) == 5
+
+
 def test_operations_are_told_while_nfsd_runs(
     server: Server, make_monitor: Callable[..., OperationsMonitor]
 ) -> None:
