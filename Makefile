@@ -19,8 +19,8 @@ TEST_PACKAGES := $(DEMO_PACKAGES) prometheus \
 	postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
 	mmdebstrap debian-archive-keyring cron openssl gcc libssl-dev python3-dev
 DEB_PACKAGES := debhelper gcc libssl-dev python3-dev git
-BENCH_PACKAGES := bpfcc-tools libbpf-tools clang gcc libbpf-dev libelf-dev zlib1g-dev mmdebstrap \
-	debian-archive-keyring
+BENCH_PACKAGES := $(DEMO_PACKAGES) python3-samba nethogs libbpf-tools mmdebstrap \
+	debian-archive-keyring clang gcc libbpf-dev libelf-dev zlib1g-dev
 VM_PACKAGES := mmdebstrap qemu-system-x86 e2fsprogs debian-archive-keyring git
 
 .PHONY: run demo deb test soak test-fast test-vm test-deb vm vm-images accuracy bench faults lint root tracefs \
@@ -72,6 +72,7 @@ bench: root tracefs run-packages vm-packages bench-packages $(VENV)/installed-de
 	$(VENV)/bin/python -m benchmarks.kernel
 	$(VENV)/bin/python -m benchmarks.kernel lab
 	$(VENV)/bin/python -m benchmarks.service
+	$(VENV)/bin/python -m benchmarks.impact
 	$(VENV)/bin/python -m benchmarks.bpftrace_memory
 	$(VENV)/bin/python -m benchmarks.performance
 

@@ -6,7 +6,7 @@ there otherwise: an empty program has hardly anything else.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple, TypedDict
@@ -42,7 +42,8 @@ def read_runs(process: int) -> Runs:
     """Of all BPF programs of a process, since they were loaded."""
     text = ""
     for path in Path(f"/proc/{process}/fdinfo").iterdir():
-        text += path.read_text()
+        with suppress(FileNotFoundError):  # closed meanwhile: programs stay open
+            text += path.read_text()
     times = re.findall(r"^run_time_ns:\s*(\d+)$", text, re.MULTILINE)
     counts = re.findall(r"^run_cnt:\s*(\d+)$", text, re.MULTILINE)
     return Runs(sum(map(int, times)), sum(map(int, counts)))

@@ -90,8 +90,8 @@ def choose_contenders(
     for hooks in dict.fromkeys(_HOOKS[way] for way in plans):
         suffix = f" ({hooks.name})"
         found += [
-            ScriptContender(EMPTY + suffix, Script(_BEGIN + hooks.empty, {}), bpftrace),
-            ScriptContender(ONE_COUNTER + suffix, Script(_BEGIN + hooks.one_counter, {}), bpftrace),
+            ScriptContender(EMPTY + suffix, Script(hooks.empty, {}), bpftrace),
+            ScriptContender(ONE_COUNTER + suffix, Script(hooks.one_counter, {}), bpftrace),
         ]
     for way, plan in plans.items():
         found.append(ScriptContender(f"nfszbx ({way})", render_script(plan), bpftrace))
@@ -127,19 +127,27 @@ class _Hooks:
     one_counter: str
 
 
-# As articles have them: the task's name, one number for each direction, no client.
+def make_one_counter(task_name: str) -> str:
+    """As articles have it: the task's name, one number for each direction, no client."""
+    return f"""\
+tracepoint:sock:sock_recv_length /comm == "{task_name}"/ {{ @received = @received + args->ret; }}
+tracepoint:sock:sock_send_length /comm == "{task_name}"/ {{ @sent = @sent + args->ret; }}
+{_BEGIN}"""
+
+
 _TRACEPOINTS = _Hooks(
     "tracepoints",
-    empty="tracepoint:sock:sock_recv_length, tracepoint:sock:sock_send_length { $x = 1; }\n",
-    one_counter=f"""\
-tracepoint:sock:sock_recv_length /comm == "{SERVER_NAME}"/ {{ @received = @received + args->ret; }}
-tracepoint:sock:sock_send_length /comm == "{SERVER_NAME}"/ {{ @sent = @sent + args->ret; }}
+    empty=f"""\
+{_BEGIN}
+tracepoint:sock:sock_recv_length, tracepoint:sock:sock_send_length {{ $x = 1; }}
 """,
+    one_counter=make_one_counter(SERVER_NAME),
 )
 _FUNCTIONS = _Hooks(
     "kprobes",
-    empty="kprobe:tcp_cleanup_rbuf, kprobe:tcp_sendmsg { $x = 1; }\n",
+    empty=f"{_BEGIN}kprobe:tcp_cleanup_rbuf, kprobe:tcp_sendmsg {{ $x = 1; }}\n",
     one_counter=f"""\
+{_BEGIN}
 kprobe:tcp_cleanup_rbuf /comm == "{SERVER_NAME}"/ {{ @received = @received + (uint16)arg1; }}
 kprobe:tcp_sendmsg /comm == "{SERVER_NAME}"/ {{ @sent = @sent + arg2; }}
 """,

@@ -82,12 +82,12 @@ class SambaServer:
         """A client that stays connected until it is closed; a guest, or :data:`USER`."""
         who = ["-U", f"{USER}%{PASSWORD}"] if as_user else ["-N"]
         target = f"//{server_address}/{share}"
-        return SmbClient(self.command("smbclient", *who, "-s", str(self._config), target))
+        return SmbClient(self.command("smbclient", *who, "-s", str(self.config), target))
 
     def add_user(self) -> None:
         """Let :data:`USER` log on."""
         subprocess.run(
-            ["smbpasswd", "-s", "-a", "-c", str(self._config), USER],
+            ["smbpasswd", "-s", "-a", "-c", str(self.config), USER],
             input=f"{PASSWORD}\n{PASSWORD}\n".encode(),
             check=True,
             stdout=subprocess.DEVNULL,
@@ -96,7 +96,7 @@ class SambaServer:
     def make_smbstatus(self) -> Path:
         """An smbstatus that asks this server."""
         program = self._directory / "smbstatus"
-        program.write_text(f'#!/bin/sh\nexec smbstatus --configfile={self._config} "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec smbstatus --configfile={self.config} "$@"\n')
         program.chmod(0o755)
         return program
 
@@ -128,15 +128,16 @@ class SambaServer:
                 subprocess.run([*ip, "route", "add", *route], check=True)
 
     def _start(self, stack: ExitStack) -> None:
-        self._config = self._directory / "smb.conf"
+        self.config = self._directory / "smb.conf"
+        """Of the server; clients may read it as well."""
         text = _CONFIG.format(
             directory=self._directory,
             share=SHARE,
             other_share=OTHER_SHARE,
             share_directory=self.share_directory,
         )
-        self._config.write_text(text, encoding="utf-8")
-        command = self.command("smbd", "-F", "--no-process-group", "-s", str(self._config))
+        self.config.write_text(text, encoding="utf-8")
+        command = self.command("smbd", "-F", "--no-process-group", "-s", str(self.config))
         # A namespace of mounts would hide nothing; a session lets the whole family be ended.
         smbd = subprocess.Popen(
             command,
