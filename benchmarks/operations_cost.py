@@ -23,13 +23,13 @@ from typing import Any, NamedTuple, TypedDict
 
 from benchmarks.bpf_statistics import Spread, make_spread, read_runs, statistics
 from benchmarks.bpftraces import BEGIN_MARK, Bpftrace, find_bpftraces, running
-from benchmarks.loopback import PORT, Traffic
-from nfszbx.config import Config
+from benchmarks.kernel.contenders import make_traffic_plan
+from benchmarks.loopback import Traffic
+from nfszbx.config import Config, Way
 from nfszbx.kernel.facts import facts_from_json
 from nfszbx.kernel.read import read_facts
 from nfszbx.operations.plan import OperationsPlan, make_operations_plan
 from nfszbx.operations.script import render_operations_script
-from nfszbx.plan import make_plan
 from nfszbx.script import Script, render_script
 
 REPOSITORY = Path(__file__).parents[1]
@@ -197,10 +197,10 @@ def measure_empty(bpftrace: Bpftrace, folder: Path) -> Spread:
 
 def measure_traffic(bpftrace: Bpftrace, folder: Path) -> dict[str, Spread]:
     """Of the programs of traffic for each call of a server; the client makes few."""
-    services = {"smbd": {"ports": [PORT]}, "ksmbd": {"enabled": False}, "nfsd": {"enabled": False}}
-    settings = {"interval_seconds": 3600, "way": "tracepoint", "services": services}
     facts = replace(read_facts(), bpftrace=bpftrace.facts)
-    script = render_script(make_plan(facts, Config.model_validate(settings)))
+    plan = make_traffic_plan(facts, Way.TRACEPOINT)
+    assert plan is not None
+    script = render_script(plan)
     with Traffic() as traffic, running(bpftrace, script, folder / "script.bt") as process:
         return {
             "receive": repeat(process, lambda: [traffic.receive() for _ in range(10)]),

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,13 +80,11 @@ class ProgramContender(Contender):
             end(child)
 
 
-def choose_contenders(
-    facts: KernelFacts, bpftrace: Bpftrace, built: Path, ways: Sequence[Way] = tuple(Way)
-) -> list[Contender]:
+def choose_contenders(facts: KernelFacts, bpftrace: Bpftrace, built: Path) -> list[Contender]:
     """All that work on this kernel. ``built`` is the folder of :func:`build_by_hand`."""
     facts = replace(facts, bpftrace=bpftrace.facts)
     found: list[Contender] = []
-    plans = {way: plan for way in ways if (plan := _plan(facts, way))}
+    plans = {way: plan for way in Way if (plan := make_traffic_plan(facts, way))}
     for hooks in dict.fromkeys(_HOOKS[way] for way in plans):
         suffix = f" ({hooks.name})"
         found += [
@@ -159,7 +157,8 @@ _HOOKS = {
 }
 
 
-def _plan(facts: KernelFacts, way: Way) -> Plan | None:
+def make_traffic_plan(facts: KernelFacts, way: Way) -> Plan | None:
+    """Counts the server of :mod:`benchmarks.loopback`; None where the way does not."""
     services = {"smbd": {"ports": [PORT]}, "ksmbd": {"enabled": False}, "nfsd": {"enabled": False}}
     settings = {"interval_seconds": _NO_DUMPS_SECONDS, "way": way, "services": services}
     plan = make_plan(facts, Config.model_validate(settings))
