@@ -55,9 +55,12 @@ class FakeServer:
     def _answer(self, connection: socket.socket) -> None:
         stream = connection.makefile("rb")
         header = stream.read(HEADER_BYTES)
+        body_bytes = int.from_bytes(header[5:9], "little")
+        body = stream.read(body_bytes)
+        if len(header) < HEADER_BYTES or len(body) < body_bytes:
+            return  # the client was killed while it sent
         assert header[:5] == b"ZBXD\x03"  # compressed
-        body = zlib.decompress(stream.read(int.from_bytes(header[5:9], "little")))
-        self.requests.append(json.loads(body))
+        self.requests.append(json.loads(zlib.decompress(body)))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, dict):
             connection.sendall(pack(answer))
