@@ -109,10 +109,16 @@ class Audit:
         """A reading some time before the next dump."""
         self._before = reading
 
-    def take_dump(self, dump: Dump, sum_sockets: Callable[[], SocketReading]) -> list[Drift]:
+    @property
+    def is_waiting(self) -> bool:
+        """Is a reading to be made right after the next dump?"""
+        return self._before is not None
+
+    def take_dump(self, dump: Dump, sum_sockets: Callable[[], SocketReading] | None) -> list[Drift]:
         """The drift since the last audited dump, when this dump completes an audit.
 
         ``sum_sockets`` gives a reading made right after the dump; called only when it is needed.
+        None where there was none.
         """
         previous, self._dump = self._dump, dump
         before, self._before = self._before, None
@@ -136,7 +142,7 @@ class Audit:
                 drifts = self._compare(self._last, reading)
             self._last, self._open = reading, None
         # The dump was made after its mark; a reading that ended later says nothing of it.
-        if before is not None and before.end_ns < dump.end_ns:
+        if before is not None and before.end_ns < dump.end_ns and sum_sockets is not None:
             closed_before = self._sum_closed(previous.closed_bytes)
             low = {key: n + closed_before[key] for key, n in self._sum_ports(before.counts).items()}
             after = sum_sockets()

@@ -13,6 +13,11 @@ def monotonic_seconds() -> float:
     return time.monotonic()
 
 
+def cpu_seconds() -> float:
+    """Seconds of a processor that this thread has taken."""
+    return time.thread_time()
+
+
 def boot_ns() -> int:
     """Nanoseconds since boot, suspended time included: the clock of bpftrace's ``nsecs``."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

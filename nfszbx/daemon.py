@@ -254,6 +254,7 @@ class Daemon:
             self._observer.expect_dump()
 
     def _take_end(self, end: Ended) -> None:
+        self._observe_end()
         self._pipeline.take_end(end.reason)
         if self._successor is not None:
             self._adopt(self._successor.plan, self._successor.script)
@@ -284,6 +285,7 @@ class Daemon:
         """With its last word."""
         for event in self._supervisor.stop():
             self._take(event)
+        self._observe_end()
         self._pipeline.take_stop()
 
     def _adopt(self, plan: Plan, script: Script) -> None:
@@ -347,11 +349,20 @@ class Daemon:
 
     def _observe(self) -> None:
         self._observer.expect_dump()
-        if self._pipeline.dump is not None:
-            sight, drift = self._observer.take_dump(self._pipeline.dump)
+        dump = self._pipeline.dump
+        if dump is not None:
+            is_ending = dump.is_last or self._successor is not None
+            sight, drift = self._observer.take_dump(
+                dump, is_needed=is_ending or self._pipeline.needs_readings
+            )
             self._pipeline.take_after(sight)
             if drift is not None:
                 self._pipeline.take_drift(drift)
+
+    def _observe_end(self) -> None:
+        """Of a child whose last dump had no reading after it."""
+        if self._pipeline.lacks_after:
+            self._pipeline.take_after(self._observer.read())
 
     def _publish(self, *, measured: bool) -> None:
         samples = self._pipeline.make_samples(

@@ -66,10 +66,10 @@ class Ledger:
         """Dumps with readings before them, since the last gap."""
         self._exact: set[Account] = set()
         """Accounts whose bounds are exact."""
-        self._counted: Sums = Counter()
-        """At the last dump."""
-        self._closed: Sums = Counter()
-        """What connections that have closed had moved, at the last dump."""
+        self._base: Dump | None = None
+        """The last dump of this child, as far as it told enough."""
+        self._closed: Sums | None = None
+        """What connections that have closed had moved then, where it was added up already."""
         self._low: Sums | None = None
         """What had flowed at least at the last dump, as the sockets tell."""
         self._sending: set[Account] = set()
@@ -126,8 +126,11 @@ class Ledger:
             before[0].end_ns <= dump.begin_ns or before[1].end_ns >= dump.end_ns
         ):
             before = None  # made in the life of another child, or after this dump
+        if before is None and self._after is None:
+            self._base, self._closed, self._low = dump, None, None
+            return _add(dump, self._recovered)
         closed = self._accounts.sum_slots(dump.closed_bytes)
-        closed_before = self._closed
+        closed_before = self._sum_closed()
         if before is not None:
             self._meet(before[0], closed)
             if not self._is_known:
@@ -137,9 +140,7 @@ class Ledger:
             if self._before_gap is not None:
                 self._look_after_gap(before, self._before_gap, closed)
         self._bound(dump, closed, closed_before)
-        self._counted = self._accounts.sum_slots(dump.client_bytes)
-        self._counted.update(self._accounts.sum_slots(self._recovered))
-        self._closed, self._low = closed, None
+        self._base, self._closed, self._low = dump, closed, None
         if before is not None:
             earlier, later = (sight.connections for sight in before)
             self._seen = {**self._seen, **later}
@@ -151,10 +152,37 @@ class Ledger:
         return _add(dump, self._recovered)
 
     def take_after(self, sight: Sight) -> None:
-        """A reading made after the dump, as soon as possible."""
-        self._meet(sight, self._closed)
+        """A reading made after the dump, as soon as possible; not after every dump.
+
+        Where the last dump of a child had none, one that is made when the child has ended: what is
+        found by it is less at most by what the connections that closed meanwhile had moved. Raises
+        ValueError for a second reading after the same dump.
+        """
+        if self._after is not None:
+            raise ValueError("there is a reading after this dump")
+        self._meet(sight, self._sum_closed())
         self._sights.append(sight)
         self._after = sight
+
+    @property
+    def lacks_after(self) -> bool:
+        """Is one to be made when the child ends?"""
+        return self._base is not None and self._after is None
+
+    def _sum_counted(self) -> Sums:
+        """What was counted by this child up to the last dump, with what was recovered."""
+        if self._base is None:
+            return Counter()
+        sums = self._accounts.sum_slots(self._base.client_bytes)
+        sums.update(self._accounts.sum_slots(self._recovered))
+        return sums
+
+    def _sum_closed(self) -> Sums:
+        """What connections that have closed had moved, at the last dump."""
+        if self._closed is None:
+            counts = self._base.closed_bytes if self._base is not None else None
+            self._closed = self._accounts.sum_slots(counts or {})
+        return self._closed
 
     def _meet(self, sight: Sight, closed: Sums) -> None:
         """Find out which accounts begin at zero: those whose first connection has come since.
@@ -186,6 +214,7 @@ class Ledger:
 
         Accounts without a connection then begin at zero as well, and are not kept.
         """
+        counted, closed = self._sum_counted(), self._sum_closed()
         recovered, self._recovered = self._recovered, {}
         after, self._after = self._after, None
         if after is None:
@@ -196,20 +225,20 @@ class Ledger:
         before, self._exact, self._looks = self._high, set(), 0
         known = {account: before.get(account) for account in accounts}
         self._high = {
-            account: None if high is None else high - self._closed[account] + self._counted[account]
+            account: None if high is None else high - closed[account] + counted[account]
             for account, high in known.items()
         }
         # What is not closed may have been left out of the last reading, and does not begin at zero.
-        for account in (before.keys() | self._counted.keys()) - accounts:
+        for account in (before.keys() | counted.keys()) - accounts:
             high = before.get(account)
-            if high is None or high - self._closed[account] + self._counted[account] > 0:
+            if high is None or high - closed[account] + counted[account] > 0:
                 self._high[account] = None
         self._unsettled = {account for account, high in known.items() if high is not None}
         last = _add(last, recovered)
         self._slots = {
             account: self._accounts.find_slot(account, last, self._slots) for account in accounts
         }
-        self._counted, self._closed, self._low = Counter(), Counter(), None
+        self._base, self._closed, self._low = None, None, None
         self._seen, self._closed_when_seen = after.connections, Counter()
 
     def _list_left(self, connections: Connections) -> dict[Identity, _Left]:
@@ -265,8 +294,9 @@ class Ledger:
         high = self._accounts.sum_high(after.connections)
         high.update(closed)
         unexplained = self._find_unexplained(after.connections, closed)
-        for account in (high.keys() | self._counted.keys() | self._unsettled) - unexplained:
-            known, bound = self._high.get(account), high[account] - self._counted[account]
+        counted = self._sum_counted()
+        for account in (high.keys() | counted.keys() | self._unsettled) - unexplained:
+            known, bound = self._high.get(account), high[account] - counted[account]
             if known is not None and bound < known and account in self._exact:
                 self._lose(account)  # it was counted on connections that are out of sight
                 continue
@@ -297,23 +327,24 @@ class Ledger:
         return {account for account, count in moved.items() if count > 0}
 
     def _recover(self, dump: Dump, low: Sums) -> None:
+        counted = self._sum_counted()
         for account in self._unsettled - self._sending:
             high = self._high.get(account)
             if high is None:
                 continue
-            missing = low[account] - self._counted[account] - high
+            missing = low[account] - counted[account] - high
             if missing > 0:
                 slot = self._accounts.find_slot(account, dump, self._slots)
                 key = (slot, account.client)
                 self._recovered[key] = self._recovered.get(key, 0) + missing
                 self.recovered_bytes[slot] += missing
-                self._counted[account] += missing
+                counted[account] += missing
         # What nobody was there to count is not missing when there was no gap: bytes that were
         # never read from a connection that has closed.
         for account in low.keys() - self._unsettled:
             known = self._high.get(account)
             if known is not None:
-                self._high[account] = max(known, low[account] - self._counted[account])
+                self._high[account] = max(known, low[account] - counted[account])
 
 
 def _add(dump: Dump, recovered: Mapping[tuple[Slot, str], int]) -> Dump:

@@ -7,15 +7,20 @@ import logging
 from collections.abc import Mapping
 
 from nfszbx.audit import Audit, Drift, SocketReading, spread, sum_high, sum_low
-from nfszbx.clock import boot_ns, monotonic_seconds
+from nfszbx.clock import boot_ns, cpu_seconds, monotonic_seconds
 from nfszbx.connections import Sight
 from nfszbx.dump import Dump
 from nfszbx.kernel.sockets import SocketReader, is_first_pid_namespace
+from nfszbx.pace import Pace
 from nfszbx.plan import Plan
 from nfszbx.traffic import Direction, Service
 
 LEAD_SECONDS = 0.5
 """How long before an expected dump the sockets are read: what flows meanwhile is not audited."""
+READING_SHARE = 0.01
+"""Of a processor, what readings after dumps may take; the ledger takes as much again."""
+MAX_PAUSE_SECONDS = 9.5
+"""Between two of them. At the default interval there is one after every dump."""
 NOTABLE_RATIO = 0.01
 NOTABLE_BYTES = 16_384
 """Less than that is not worth a line in the log: a message or two of an idle server."""
@@ -26,12 +31,17 @@ Drifts = Mapping[tuple[Service, Direction], float]
 _log = logging.getLogger(__name__)
 
 
+def _sum(sight: Sight) -> SocketReading:
+    return SocketReading(sum_high(sight.connections), sight.end_ns, sight.namespaces)
+
+
 class Observer:
-    """Belongs to the main thread; costs a reading of the sockets per dump, and two per audit."""
+    """Belongs to the main thread."""
 
     def __init__(self, plan: Plan, audit_interval_seconds: int) -> None:
         self._read_at: float | None = None
         self._failure = ""
+        self._pace = Pace(READING_SHARE, MAX_PAUSE_SECONDS)
         self._drifting: set[str] = set()
         self._begin(plan, audit_interval_seconds)
         if plan.audited and not self._is_on:
@@ -88,22 +98,36 @@ class Observer:
                 0.0, self._plan.interval_seconds - LEAD_SECONDS
             )
 
-    def take_dump(self, dump: Dump) -> tuple[Sight | None, Drifts | None]:
-        """A reading right after the dump; and the drift, when the dump completes an audit."""
+    def take_dump(self, dump: Dump, *, is_needed: bool) -> tuple[Sight | None, Drifts | None]:
+        """A reading right after the dump; and the drift, when the dump completes an audit.
+
+        Where there are so many connections that a reading takes long, and it is not needed, there
+        is one after some of the dumps only.
+        """
         if not self._is_on:
             return None, None
-        try:
-            sight = self._read()
-        except (OSError, RuntimeError) as error:
-            self._tell_failure(error)
-            return None, {}
-        drifts = self._audit.take_dump(
-            dump,
-            lambda: SocketReading(sum_high(sight.connections), sight.end_ns, sight.namespaces),
-        )
+        began = monotonic_seconds()
+        sight = None
+        if is_needed or self._audit.is_waiting or self._pace.is_due(began):
+            cpu_before = cpu_seconds()
+            sight = self.read()
+            self._pace.note(began, cpu_seconds() - cpu_before)
+            if sight is None:
+                return None, {}
+        drifts = self._audit.take_dump(dump, (lambda: _sum(sight)) if sight is not None else None)
         for drift in drifts:
             self._report(drift)
         return sight, spread(drifts, dump.total_bytes) if drifts else None
+
+    def read(self) -> Sight | None:
+        """A reading now; None where that cannot be."""
+        if not self._is_on:
+            return None
+        try:
+            return self._read()
+        except (OSError, RuntimeError) as error:
+            self._tell_failure(error)
+            return None
 
     def _read(self) -> Sight:
         connections = self._reader.read()

@@ -170,6 +170,11 @@ class Pipeline:
         is_new_child = self.dump is None or self.dump.begin_ns != begin_ns
         return is_new_child or self._ledger.needs_readings
 
+    @property
+    def lacks_after(self) -> bool:
+        """Are the sockets to be read when the child has ended?"""
+        return self._ledger.lacks_after
+
     def take_before(self, sights: tuple[Sight, Sight] | None) -> None:
         """Readings of the sockets shortly before the next dump."""
         self._before = sights or self._before

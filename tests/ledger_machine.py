@@ -103,11 +103,17 @@ class Machine:
             self._looks_at_start = self._looks
             self.begin_ns = self.tick()
 
-    def kill(self) -> None:
-        """What closed shortly before that may not have been understood."""
+    def kill(self, before_reading: Callable[[], None] = lambda: None) -> None:
+        """What closed shortly before that may not have been understood.
+
+        Where there was no reading after the last dump, one is made now.
+        """
         if self.counted is not None:
             self.swallowed |= {c for c, at in self._closings.items() if self._looks - at < LOOKS}
         self.counted = None
+        before_reading()
+        if self.ledger.lacks_after:
+            self.ledger.take_after(self.read())
 
     _read: set[int] = field(default_factory=set)
     """Connections that were in a reading."""
@@ -150,6 +156,7 @@ class Machine:
         self,
         *,
         looks_before: bool = True,
+        looks_after: bool = True,
         before_dump: Callable[[], None] = lambda: None,
         after_dump: Callable[[], None] = lambda: None,
         hidden: frozenset[int] = frozenset(),
@@ -170,7 +177,8 @@ class Machine:
         self.ledger = ledger
         self._report(adjusted)
         self.left_out |= hidden
-        self.ledger.take_after(self.read())
+        if looks_after:
+            self.ledger.take_after(self.read())
 
     def _report(self, dump: Dump) -> None:
         """As the counters do: what a child counts begins at zero."""
