@@ -16,7 +16,15 @@ from tests.live.running import NFSZBX, Document, NfszbxRun, client_bytes
 from tests.live.samba import CLIENTS, SambaServer
 from tests.processes import wait_until_gone
 
-KILLS = 20
+WITHOUT_BRAKE = "import nfszbx.child.crash_loop\nnfszbx.child.crash_loop.LOOP_ENDS = 1000\n"
+"""On crash loops, or it would take half an hour."""
+RARE_READINGS = """
+import nfszbx.ledger
+import nfszbx.observer
+nfszbx.ledger.MAX_LOOKS = 3
+nfszbx.observer.READING_SHARE = 1e-9
+"""
+"""Of the sockets, as with tens of thousands of connections."""
 SETTLING_DUMPS = 4
 SEGMENT_BYTES = 1448
 
@@ -82,23 +90,30 @@ def test_second_nfszbx_counts_for_itself(tmp_path: Path) -> None:
     assert f"{tmp_path} is in use by another nfszbx" in zabbix.stderr
 
 
-def test_killed_bpftrace_loses_nothing(samba: SambaServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kills", "dumps", "patch"),
+    [(20, 1, ""), (5, 5, RARE_READINGS)],
+    ids=["often", "between_readings"],
+)
+def test_killed_bpftrace_loses_nothing(
+    samba: SambaServer, tmp_path: Path, kills: int, dumps: int, patch: str
+) -> None:
     """Killed at random moments under three clients; their connections tell what was missed."""
     payload = tmp_path / "payload"
     payload.write_bytes(b"x" * 10_000_000)
-    moments = random.Random(KILLS)  # noqa: S311  no secret
-    # Without the brake on crash loops, or it would take half an hour.
-    patch = "import nfszbx.child.crash_loop\nnfszbx.child.crash_loop.LOOP_ENDS = 1000\n"
+    moments = random.Random(kills)  # noqa: S311  no secret
+    environment = patched(tmp_path, WITHOUT_BRAKE + patch)
     with ExitStack() as stack:
-        run = stack.enter_context(NfszbxRun(environment=patched(tmp_path, patch)))
+        run = stack.enter_context(NfszbxRun(environment=environment))
         clients = [stack.enter_context(samba.connect(address)) for address in CLIENTS]
         killed = []
         with ExitStack() as moving:
             for client in clients:
                 moving.enter_context(moving_data(client, payload))
-            for number in range(KILLS):
+            for number in range(kills):
                 if number % 5:  # the others may die before their first dump
-                    run.wait_for_dump()
+                    for _ in range(dumps):
+                        run.wait_for_dump()
                 time.sleep(1.5 * moments.random())
                 while not (children := run.child_pids()):
                     time.sleep(0.01)
@@ -110,9 +125,9 @@ def test_killed_bpftrace_loses_nothing(samba: SambaServer, tmp_path: Path) -> No
         (survivor,) = run.child_pids()
         assert run.stop(signal.SIGTERM) == 0
 
-    assert len(set(killed)) == KILLS
-    assert last["health"]["child_restarts_total"]["killed"] == KILLS
-    assert 0 < last["health"]["gaps_total"] <= KILLS
+    assert len(set(killed)) == kills
+    assert last["health"]["child_restarts_total"]["killed"] == kills
+    assert 0 < last["health"]["gaps_total"] <= kills
     assert last["health"]["gap_seconds_total"] > 0
     counted = client_bytes(last, "smbd")
     for key in ((client, d) for client in CLIENTS.values() for d in ("receive", "transmit")):
