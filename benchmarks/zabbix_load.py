@@ -18,11 +18,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nfszbx import catalog
 from nfszbx.config import Config
-from nfszbx.samples import Sample, Samples
+from nfszbx.samples import ClientBytes, Sample, Samples
 from nfszbx.sinks.spooled import SpooledSink
 from nfszbx.sinks.zabbix import make_clusters, open_zabbix
 from nfszbx.template.parts import TEMPLATE
@@ -30,9 +29,6 @@ from nfszbx.zabbix.api import ZabbixApi
 from nfszbx.zabbix.host import create_host, find_template, import_template
 from tests.sinks.zabbix_programs import Installation, get_debian_12, get_debian_13
 from tests.sinks.zabbix_server import HistoryValue, ZabbixServer
-
-if TYPE_CHECKING:
-    from nfszbx.metric import Metric
 
 SERVERS: dict[str, Callable[[], Installation]] = {"6.0": get_debian_12, "7.0": get_debian_13}
 DOCUMENTS = 5
@@ -76,9 +72,10 @@ def copy(source: socket.socket, target: socket.socket) -> int:
 def make_samples(clients: int, unix_seconds: float) -> Samples:
     """Every client has moved something."""
     luck = random.Random(unix_seconds)  # noqa: S311  figures that compress as badly as real ones
-    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {
-        (metric, ("nfsd", "tcp", address(number))): luck.randrange(10**9)
-        for number in range(clients)
+    client_bytes: ClientBytes = {
+        (metric, ("nfsd", "tcp")): {
+            address(number): luck.randrange(10**9) for number in range(clients)
+        }
         for metric in (catalog.CLIENT_RECEIVE_BYTES, catalog.CLIENT_TRANSMIT_BYTES)
     }
     samples = (

@@ -66,7 +66,7 @@ class Cadence:
         self._roster = roster
         self._elapsed_seconds = 0.0
         self._complete = True
-        self._flowed: Counter[tuple[Metric, Row]] = Counter()
+        self._flowed: dict[tuple[Metric, Row], Counter[str]] = {}
         """By every client since the last report."""
         self._totals: Counter[tuple[Metric, Row]] = Counter(dict(totals))
         """What was reported; a row's bytes stay where they were when the roster changes."""
@@ -78,8 +78,9 @@ class Cadence:
         every row on the roster and of ``other`` for every service and transport.
         """
         self._complete &= samples.complete
-        self._flowed.update(samples.client_bytes)
-        if len(self._flowed) > MAX_FLOWED:
+        for key, clients in samples.client_bytes.items():
+            self._flowed.setdefault(key, Counter()).update(clients)
+        if sum(map(len, self._flowed.values())) > MAX_FLOWED:
             self._flowed = self._fold()
         if samples.seconds is None:
             return None
@@ -94,12 +95,15 @@ class Cadence:
 
     def _report(self, samples: Samples) -> Samples:
         by_row: Counter[Row] = Counter()
-        for (_, row), count in self._flowed.items():
-            if row[-1] != OTHER:
-                by_row[row] += count
+        for (_, flow), clients in self._flowed.items():
+            by_row.update({(*flow, c): count for c, count in clients.items() if c != OTHER})
         active = [row for row, _ in by_row.most_common()]
         self._roster.update(active, samples.unix_seconds)
-        shown = self._fold()
+        shown = {
+            (metric, (*flow, client)): count
+            for (metric, flow), clients in self._fold().items()
+            for client, count in clients.items()
+        }
         for key, count in shown.items():  # the one longest idle first
             self._totals[key] = self._totals.pop(key, 0) + count
         self._forget()
@@ -111,13 +115,15 @@ class Cadence:
             timed=True,
         )
 
-    def _fold(self) -> Counter[tuple[Metric, Row]]:
-        """What has flowed, by the rows on the roster and ``other``."""
-        shown: Counter[tuple[Metric, Row]] = Counter()
-        for (metric, row), count in self._flowed.items():
-            is_shown = row in self._roster.seen_unix_seconds
-            shown[metric, row if is_shown else (*row[:-1], OTHER)] += count
-        return shown
+    def _fold(self) -> dict[tuple[Metric, Row], Counter[str]]:
+        """What has flowed, by the clients on the roster and ``other``."""
+        folded: dict[tuple[Metric, Row], Counter[str]] = {}
+        for key, clients in self._flowed.items():
+            folded[key] = shown = Counter[str]()
+            for client, count in clients.items():
+                is_shown = (*key[1], client) in self._roster.seen_unix_seconds
+                shown[client if is_shown else OTHER] += count
+        return folded
 
     def _forget(self) -> None:
         """Of rows that have left the roster, the first that did so, when there are too many."""

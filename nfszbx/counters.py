@@ -50,9 +50,9 @@ class Delta:
     """Every slot."""
     rows: Mapping[tuple[Slot, str], Bytes]
     """By slot and client or ``other``. A client without any traffic in a slot has no row there."""
-    clients: Mapping[tuple[Slot, str], int]
-    """Bytes in the interval of every client that moved any, with a row or not; ``other`` is what
-    the kernel had no room for."""
+    clients: Mapping[Slot, Mapping[str, int]]
+    """Bytes in the interval of every client that moved any, with a row or not, by slot; ``other``
+    is what the kernel had no room for."""
     map_entries: int
     """Entries of the kernel's map of clients."""
 
@@ -65,8 +65,8 @@ class _Child:
     end_ns: int
     total_bytes: Mapping[Slot, int] = field(default_factory=dict)
     client_bytes: Mapping[tuple[Slot, str], int] = field(default_factory=dict)
-    interval_bytes: Mapping[tuple[Slot, str], int] = field(default_factory=dict)
-    """What that dump has added, of the clients to which it has added any."""
+    interval_bytes: dict[Slot, dict[str, int]] = field(default_factory=dict)
+    """What that dump has added, of the clients to which it has added any, by slot."""
     covered_bytes: Counter[Slot] = field(default_factory=Counter)
     """Of all clients."""
     overflow_bytes: Mapping[Slot, int] = field(default_factory=dict)
@@ -127,13 +127,14 @@ class Counters:
         clients = child.interval_bytes
         self._choose_rows(clients, child.end_ns, is_new_child=base.end_ns == base.begin_ns)
 
-        totals = Counter(overflow) + _sum_slots(clients)
-        unnamed = {(slot, OTHER): count for slot, count in overflow.items()}
-        rows = dict(unnamed)
-        shown = self.rows.shown
-        for key, count in clients.items():
-            row = key if key[1] in shown else (key[0], OTHER)
-            rows[row] = rows.get(row, 0) + count
+        named = _sum_slots(clients)
+        totals = Counter(overflow) + named
+        rows = {(slot, OTHER): count for slot, count in overflow.items()}
+        for slot, counts in clients.items():
+            shown = {client: counts[client] for client in counts.keys() & self.rows.shown}
+            rows.update({(slot, client): count for client, count in shown.items()})
+            if hidden := named[slot] - sum(shown.values()):
+                rows[slot, OTHER] = rows.get((slot, OTHER), 0) + hidden
         self._totals.update(totals)
         for key, count in rows.items():
             self._row_totals[key] = self._row_totals.get(key, 0) + count
@@ -144,17 +145,22 @@ class Counters:
             gap_ns=gap_ns,
             totals={slot: Bytes(totals[slot], self._totals[slot]) for slot in SLOTS},
             rows={key: Bytes(rows.get(key, 0), total) for key, total in self._row_totals.items()},
-            clients={**clients, **{key: count for key, count in unnamed.items() if count}},
+            clients=clients
+            | {
+                slot: {**clients.get(slot, {}), OTHER: count}
+                for slot, count in overflow.items()
+                if count
+            },
             map_entries=len(child.client_bytes),
         )
 
     def _choose_rows(
-        self, clients: Mapping[tuple[Slot, str], int], end_ns: int, *, is_new_child: bool
+        self, clients: Mapping[Slot, Mapping[str, int]], end_ns: int, *, is_new_child: bool
     ) -> None:
         """A client that loses its row and gets it back later counts on."""
-        by_client: dict[str, int] = {}
-        for (_, client), count in clients.items():
-            by_client[client] = by_client.get(client, 0) + count
+        by_client: Counter[str] = Counter()
+        for counts in clients.values():
+            by_client.update(counts)
         before = self.rows.shown
         self.rows.update(by_client, end_ns, is_new_map=is_new_child)
         for client in sorted(before - self.rows.shown):
@@ -174,11 +180,15 @@ def _move(
             target[slot, client] = count
 
 
-def _sum_slots(clients: Mapping[tuple[Slot, str], int]) -> Counter[Slot]:
-    sums = dict.fromkeys(SLOTS, 0)
-    for (slot, _), count in clients.items():
-        sums[slot] += count
-    return Counter(sums)
+def _group(clients: Mapping[tuple[Slot, str], int]) -> dict[Slot, dict[str, int]]:
+    groups: dict[Slot, dict[str, int]] = {slot: {} for slot in SLOTS}
+    for (slot, client), count in clients.items():
+        groups[slot][client] = count
+    return {slot: counts for slot, counts in groups.items() if counts}
+
+
+def _sum_slots(clients: Mapping[Slot, Mapping[str, int]]) -> Counter[Slot]:
+    return Counter({slot: sum(counts.values()) for slot, counts in clients.items()})
 
 
 def _follow(base: _Child, dump: Dump) -> _Child:
@@ -188,7 +198,7 @@ def _follow(base: _Child, dump: Dump) -> _Child:
     client that is missing, or totals without any client, mean that a record was lost.
     """
     find_growth(base.total_bytes, dump.total_bytes, "total")
-    interval_bytes = find_growth(base.client_bytes, dump.client_bytes, "client")
+    interval_bytes = _group(find_growth(base.client_bytes, dump.client_bytes, "client"))
     if any(dump.total_bytes.values()) and not dump.client_bytes:
         raise DumpError("incomplete dump: totals without clients")
     covered = base.covered_bytes + _sum_slots(interval_bytes)

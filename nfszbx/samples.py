@@ -23,6 +23,10 @@ _ROWS = {
 _NOTHING = Bytes(0, 0)
 
 
+ClientBytes = Mapping[tuple[Metric, tuple[str, ...]], Mapping[str, int]]
+"""By the counter and its labels without the client, and then by client."""
+
+
 class Sample(NamedTuple):
     """One value of one metric; ``labels`` in the order of the metric's label names."""
 
@@ -44,8 +48,8 @@ class Samples:
     """Length of the interval; None when no dump has ended it."""
     timed: bool = False
     """True when the length is known well enough for rates."""
-    client_bytes: Mapping[tuple[Metric, tuple[str, ...]], int] = field(default_factory=dict)
-    """Bytes in the interval of every client, with a row or not, by its counter and labels."""
+    client_bytes: ClientBytes = field(default_factory=dict)
+    """In the interval, of every client, with a row or not."""
     is_last: bool = False
     """True when counting ended with it."""
     operations: tuple[Sample, ...] | None = None
@@ -68,12 +72,11 @@ def make_samples(
         samples += _traffic_samples(delta, health.plan.measured_slots, timed=timed)
     complete = measured and delta is not None and delta.complete
     seconds = delta.elapsed_ns / NANOSECONDS_PER_SECOND if measured and delta else None
-    names = {slot: (_ROWS[slot.direction][0], slot.flow) for slot in health.plan.measured_slots}
-    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {}
-    for (slot, client), count in (delta.clients if measured and delta else {}).items():
-        if name := names.get(slot):
-            metric, flow = name
-            client_bytes[metric, (*flow, client)] = count
+    client_bytes: ClientBytes = {
+        (_ROWS[slot.direction][0], slot.flow): clients
+        for slot, clients in (delta.clients if measured and delta else {}).items()
+        if slot in health.plan.measured_slots
+    }
     return Samples(unix_seconds, complete, tuple(samples), seconds, timed, client_bytes)
 
 

@@ -103,11 +103,10 @@ def encode_samples(number: int, samples: Samples) -> bytes:
             "operations": (
                 None if samples.operations is None else _encode_columns(samples.operations, known)
             ),
-            "client_bytes": (
-                [_NUMBERS[metric.name] for metric, _ in samples.client_bytes],
-                [known.setdefault(labels, len(known)) for _, labels in samples.client_bytes],
-                list(samples.client_bytes.values()),
-            ),
+            "client_bytes": [
+                (_NUMBERS[metric.name], flow, list(clients), list(clients.values()))
+                for (metric, flow), clients in samples.client_bytes.items()
+            ],
             "labels": list(known),
         },
         separators=(",", ":"),
@@ -139,8 +138,10 @@ def decode_samples(body: bytes) -> Samples:
             metrics, labels, values = fields[part]
             named = zip(name(metrics, labels), values, strict=True)
             fields[part] = tuple(Sample(metric, row, value) for (metric, row), value in named)
-    metrics, labels, counts = fields["client_bytes"]
-    fields["client_bytes"] = dict(zip(name(metrics, labels), counts, strict=True))
+    fields["client_bytes"] = {
+        (catalog.METRICS[metric], tuple(flow)): dict(zip(clients, counts, strict=True))
+        for metric, flow, clients, counts in fields["client_bytes"]
+    }
     return Samples(**fields)
 
 

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 def is_too_much(queue: Iterable[Samples], samples: Samples) -> bool:
     """Are those that wait, with one more, more than may wait?"""
     sizes = [
-        len(each.samples) + len(each.client_bytes) + len(each.operations or ())
+        len(each.samples) + sum(map(len, each.client_bytes.values())) + len(each.operations or ())
         for each in (*queue, samples)
     ]
     return len(sizes) > QUEUE_INTERVALS or sum(sizes) > QUEUE_SAMPLES

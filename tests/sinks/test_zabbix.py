@@ -6,21 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from nfszbx import catalog
 from nfszbx.config import Config
-from nfszbx.samples import Sample, Samples
+from nfszbx.samples import ClientBytes, Sample, Samples
 from nfszbx.sinks.spooled import SpooledSink
 from nfszbx.sinks.zabbix import make_clusters, open_zabbix
 from nfszbx.zabbix_keys import CLIENTS_KEY, TOTALS_KEY
 from tests.live.running import NfszbxRun
 from tests.sinks.zabbix_server import ZabbixServer
-
-if TYPE_CHECKING:
-    from nfszbx.metric import Metric
 
 TEXT = 4
 ITEMS = {TOTALS_KEY: TEXT, CLIENTS_KEY: TEXT}
@@ -32,8 +28,8 @@ def make_samples(unix_seconds: float, received: int = 12, client: str = "::1") -
         Sample(catalog.RECEIVE_BYTES, ("smbd", "tcp"), received),
         Sample(catalog.CHILD_UP, (), 1),
     )
-    client_bytes: dict[tuple[Metric, tuple[str, ...]], int] = {
-        (catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp", client)): received
+    client_bytes: ClientBytes = {
+        (catalog.CLIENT_RECEIVE_BYTES, ("smbd", "tcp")): {client: received}
     }
     return Samples(
         unix_seconds,

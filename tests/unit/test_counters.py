@@ -304,7 +304,7 @@ class Server(RuleBasedStateMachine):
             assert sum(row.interval for row in rows) == delta.totals[slot].interval
         shown = {client for _, client in delta.rows} - {OTHER}
         assert len(shown) <= self.max_clients
-        active = {client for _, client in delta.clients} - {OTHER}
+        active = {client for clients in delta.clients.values() for client in clients} - {OTHER}
         self.active_ns |= dict.fromkeys(active, delta.end_ns)
         oldest_ns = delta.end_ns - self.idle_ns
         assert all(self.active_ns[client] >= oldest_ns for client in shown)

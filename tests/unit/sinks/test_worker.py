@@ -129,7 +129,7 @@ def test_large_intervals_are_bounded_by_their_samples(
         0.0,
         complete=True,
         samples=(Sample(catalog.CHILD_UP, (), 1),) * rows,
-        client_bytes={(catalog.CLIENT_RECEIVE_BYTES, (str(n),)): 1 for n in range(5 - rows)},
+        client_bytes={(catalog.CLIENT_RECEIVE_BYTES, ()): {str(n): 1 for n in range(5 - rows)}},
     )
     for _ in range(10):
         worker.put(large)
