@@ -73,6 +73,7 @@ bench: root tracefs run-packages vm-packages bench-packages $(VENV)/installed-de
 	$(VENV)/bin/python -m benchmarks.kernel lab
 	$(VENV)/bin/python -m benchmarks.service
 	$(VENV)/bin/python -m benchmarks.impact
+	$(VENV)/bin/python -m benchmarks.impact lab
 	$(VENV)/bin/python -m benchmarks.bpftrace_memory
 	$(VENV)/bin/python -m benchmarks.performance
 

@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import bpftrace_memory, impact, service
-from benchmarks.bpf_statistics import Spread, make_spread
+from benchmarks import bpftrace_memory, service
+from benchmarks.bpf_statistics import make_spread
+from benchmarks.cells import divide, judge, show
+from benchmarks.impact.tables import render_impacts
 from benchmarks.kernel.contenders import EMPTY, HAND_WRITTEN, ONE_COUNTER
 from benchmarks.kernel.measuring import BURSTS, CLIENTS, ROUNDS, Result
 from benchmarks.loopback import BURST_CALLS
@@ -16,7 +18,6 @@ PAGE = REPOSITORY / "docs" / "performance.md"
 KERNEL_RESULTS = Path(__file__).parent / "results" / "kernel"
 DIRECTIONS = ("receive", "transmit")
 MAX_PERCENT = 10
-MAX_LOSS_PERCENT = 1
 MAX_MEGABYTES = 60
 MAX_START_SECONDS = 1.0
 _MEGABYTE = 1_000_000
@@ -32,11 +33,8 @@ def render_page() -> str:
     """The page, from the results in the repository."""
     one = json.loads(service.RESULTS.read_text(encoding="utf-8"))
     memory = json.loads(bpftrace_memory.RESULTS.read_text(encoding="utf-8"))
-    felt: impact.Result = json.loads(impact.RESULTS.read_text(encoding="utf-8"))
     parts = {
-        "IMPACT_ROUNDS": str(len(felt["p99_seconds"][impact.NOTHING])),
-        "IMPACTGOAL": _judge_impact(felt),
-        "IMPACT": "\n".join(_render_impact(felt)),
+        **render_impacts(),
         "KERNEL": "\n".join(render_kernels()),
         "SERVICE": "\n".join(_render_service(one["clients"])),
         "GOALS": "\n".join(_judge_service(one["clients"])),
@@ -79,11 +77,11 @@ def _render_kernel(result: Result) -> Iterator[str]:
         for clients in CLIENTS:
             for direction in DIRECTIONS:
                 key = f"{clients} {direction}"
-                cells.append(_show(divide(figure["calls"][key], figures[base]["calls"][key])))
+                cells.append(show(divide(figure["calls"][key], figures[base]["calls"][key])))
         for direction in DIRECTIONS:
             key = f"{CLIENTS[0]} {direction}"
             hand = next((each for each in by_hand if _way(each) == _way(name)), by_hand[0])
-            cells.append(_show(divide(figure["calls"][key], figures[hand]["calls"][key])))
+            cells.append(show(divide(figure["calls"][key], figures[hand]["calls"][key])))
         times = [make_spread(figure["calls"][f"{CLIENTS[0]} {d}"])["median"] for d in DIRECTIONS]
         cells.append(" / ".join(f"{time:.0f}" for time in times))
         yield f"| {name} | {' | '.join(cells)} |"
@@ -100,41 +98,6 @@ def _find_base(name: str, names: list[str]) -> str:
 
 def _way(name: str) -> str:
     return name.partition("(")[2].rstrip(")")
-
-
-def divide(figures: list[float], base: list[float]) -> Spread:
-    """Round by round."""
-    return make_spread([one / other for one, other in zip(figures, base, strict=True)])
-
-
-def _show(spread: Spread) -> str:
-    return f"**{spread['median']:.2f}** ({spread['least']:.2f} to {spread['most']:.2f})"
-
-
-def _render_impact(result: impact.Result) -> Iterator[str]:
-    yield "| beside it | throughput | 99th percentile of a read |"
-    yield "|---|---:|---:|"
-    for name in result["bytes_per_second"]:
-        cells = [
-            _show(divide(figures[name], figures[impact.NOTHING]))
-            for figures in (result["bytes_per_second"], result["p99_seconds"])
-        ]
-        yield f"| {name} | {' | '.join(cells)} |"
-
-
-def _judge_impact(result: impact.Result) -> str:
-    rates = result["bytes_per_second"]
-    ratios = {name: divide(rates[name], rates[impact.NOTHING]) for name in rates}
-    chance = ratios[impact.AGAIN]
-    noise = 100 * max(chance["most"] - 1, 1 - chance["least"])
-    goal = f"Goal: at most {MAX_LOSS_PERCENT} % of throughput, and less than each other."
-    if noise > MAX_LOSS_PERCENT:
-        return f"{goal} **Not to be told here**: chance alone makes up to {noise:.0f} % in a round."
-    losses = {name: 100 * (1 - spread["median"]) for name, spread in ratios.items()}
-    mine = losses[impact.NFSZBX]
-    is_less = all(mine < losses[name] for name in (impact.ONE_COUNTER, impact.NETHOGS))
-    verdict = _judge(kept=is_less and mine <= MAX_LOSS_PERCENT)
-    return f"{goal} nfszbx takes {mine:.1f} % in the median: {verdict}."
 
 
 def _render_service(results: list[service.Result]) -> Iterator[str]:
@@ -159,11 +122,11 @@ def _judge_service(results: list[service.Result]) -> Iterator[str]:
     size = sum(some["memory_bytes"].values()) / _MEGABYTE
     yield (
         f"- Goal: 10,000 clients at an interval of a second below {MAX_PERCENT} % of a processor. "
-        f"They take {percent:.0f} %: {_judge(kept=percent < MAX_PERCENT)}."
+        f"They take {percent:.0f} %: {judge(kept=percent < MAX_PERCENT)}."
     )
     yield (
         f"- Goal: below {MAX_MEGABYTES} MB with 1,000 clients. They take {size:.0f} MB: "
-        f"{_judge(kept=size < MAX_MEGABYTES)}."
+        f"{judge(kept=size < MAX_MEGABYTES)}."
     )
 
 
@@ -171,12 +134,8 @@ def _judge_starts(starts: service.Starts) -> str:
     seconds = starts["nfszbx"]["median"] - starts["bpftrace"]["median"]
     return (
         f"Goal: at most {MAX_START_SECONDS:.0f} second more than bpftrace by itself. It is "
-        f"{seconds:.1f}: {_judge(kept=seconds <= MAX_START_SECONDS)}."
+        f"{seconds:.1f}: {judge(kept=seconds <= MAX_START_SECONDS)}."
     )
-
-
-def _judge(*, kept: bool) -> str:
-    return "kept" if kept else "**missed**"
 
 
 def _megabytes(size: float) -> str:
@@ -190,7 +149,7 @@ def _render_starts(starts: service.Starts, bpftrace: str) -> Iterator[str]:
         (f"bpftrace {bpftrace} by itself, with the same script", starts["bpftrace"]),
         ("`nfszbx run`, until Prometheus is told", starts["nfszbx"]),
     ):
-        yield f"| {name} | {_show(spread)} |"
+        yield f"| {name} | {show(spread)} |"
 
 
 def _render_memory(results: list[bpftrace_memory.Result]) -> Iterator[str]:

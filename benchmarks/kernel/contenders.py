@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +89,9 @@ def choose_contenders(facts: KernelFacts, bpftrace: Bpftrace, built: Path) -> li
         suffix = f" ({hooks.name})"
         found += [
             ScriptContender(EMPTY + suffix, Script(hooks.empty, {}), bpftrace),
-            ScriptContender(ONE_COUNTER + suffix, Script(hooks.one_counter, {}), bpftrace),
+            ScriptContender(
+                ONE_COUNTER + suffix, Script(hooks.one_counter([SERVER_NAME]), {}), bpftrace
+            ),
         ]
     for way, plan in plans.items():
         found.append(ScriptContender(f"nfszbx ({way})", render_script(plan), bpftrace))
@@ -97,8 +99,8 @@ def choose_contenders(facts: KernelFacts, bpftrace: Bpftrace, built: Path) -> li
             continue  # by hand one would take the function's exit
         command = (str(built / "hand_written"), str(built / "hand_written.bpf.o"), way, str(PORT))
         found.append(ProgramContender(f"{HAND_WRITTEN} ({way})", command, BEGIN_MARK))
-    if any(_HOOKS[way] is _FUNCTIONS for way in plans):
-        found += _find_tcptops(built)
+    if any(_HOOKS[way] is FUNCTIONS for way in plans):
+        found += find_tcptops(built, seconds=_NO_DUMPS_SECONDS)
     return found
 
 
@@ -117,43 +119,46 @@ def build_by_hand(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Hooks:
+class Hooks:
     """Where the simple scripts hang."""
 
     name: str
     empty: str
-    one_counter: str
+    received: tuple[str, str]
+    """A probe, and how many bytes it tells."""
+    sent: tuple[str, str]
+
+    def one_counter(self, task_names: Sequence[str]) -> str:
+        """As articles have it: the task's name, one number for each direction, no client."""
+        test = " || ".join(f'comm == "{name}"' for name in task_names)
+        received, received_bytes = self.received
+        sent, sent_bytes = self.sent
+        return f"""\
+{_BEGIN}
+{received} /{test}/ {{ @received = @received + {received_bytes}; }}
+{sent} /{test}/ {{ @sent = @sent + {sent_bytes}; }}
+"""
 
 
-def make_one_counter(task_name: str) -> str:
-    """As articles have it: the task's name, one number for each direction, no client."""
-    return f"""\
-tracepoint:sock:sock_recv_length /comm == "{task_name}"/ {{ @received = @received + args->ret; }}
-tracepoint:sock:sock_send_length /comm == "{task_name}"/ {{ @sent = @sent + args->ret; }}
-{_BEGIN}"""
-
-
-_TRACEPOINTS = _Hooks(
+TRACEPOINTS = Hooks(
     "tracepoints",
     empty=f"""\
 {_BEGIN}
 tracepoint:sock:sock_recv_length, tracepoint:sock:sock_send_length {{ $x = 1; }}
 """,
-    one_counter=make_one_counter(SERVER_NAME),
+    received=("tracepoint:sock:sock_recv_length", "args->ret"),
+    sent=("tracepoint:sock:sock_send_length", "args->ret"),
 )
-_FUNCTIONS = _Hooks(
+FUNCTIONS = Hooks(
     "kprobes",
     empty=f"{_BEGIN}kprobe:tcp_cleanup_rbuf, kprobe:tcp_sendmsg {{ $x = 1; }}\n",
-    one_counter=f"""\
-{_BEGIN}
-kprobe:tcp_cleanup_rbuf /comm == "{SERVER_NAME}"/ {{ @received = @received + (uint16)arg1; }}
-kprobe:tcp_sendmsg /comm == "{SERVER_NAME}"/ {{ @sent = @sent + arg2; }}
-""",
+    received=("kprobe:tcp_cleanup_rbuf", "(uint16)arg1"),
+    sent=("kprobe:tcp_sendmsg", "arg2"),
 )
 _HOOKS = {
-    Way.FUNCTION_EXIT: _FUNCTIONS,
-    Way.KPROBE: _FUNCTIONS,
-    Way.TRACEPOINT: _TRACEPOINTS,
+    Way.FUNCTION_EXIT: FUNCTIONS,
+    Way.KPROBE: FUNCTIONS,
+    Way.TRACEPOINT: TRACEPOINTS,
 }
 
 
@@ -165,11 +170,13 @@ def make_traffic_plan(facts: KernelFacts, way: Way) -> Plan | None:
     return plan if len(plan.measured_directions) == len(Direction) else None
 
 
-def _find_tcptops(built: Path) -> Iterator[Contender]:
-    """That of bcc, which Debian gives another name, and that of libbpf-tools, if it was brought."""
-    hour = str(_NO_DUMPS_SECONDS)
+def find_tcptops(built: Path, *, seconds: int) -> Iterator[ProgramContender]:
+    """That of bcc, which Debian gives another name, and that of libbpf-tools, if it was brought.
+
+    Each prints after so many ``seconds``.
+    """
     if bcc := shutil.which("tcptop-bpfcc"):
-        yield ProgramContender("tcptop of bcc", ("stdbuf", "-oL", bcc, hour), "Tracing")
+        yield ProgramContender("tcptop of bcc", ("stdbuf", "-oL", bcc, str(seconds)), "Tracing")
     libbpf = built / TCPTOP.name
     if libbpf.exists():
-        yield ProgramContender("tcptop of libbpf-tools", (str(libbpf), hour), "")
+        yield ProgramContender("tcptop of libbpf-tools", (str(libbpf), str(seconds)), "")

@@ -2,7 +2,8 @@
 
 import json
 
-from benchmarks.performance import KERNEL_RESULTS, PAGE, divide, render_page
+from benchmarks.cells import divide
+from benchmarks.performance import KERNEL_RESULTS, PAGE, render_page
 
 
 def test_page_is_made_of_the_results() -> None:

@@ -31,8 +31,7 @@ _PACKAGES = (
     *("bpftrace", "python3", "iproute2", "procps", "util-linux", "kmod", "mount", "e2fsprogs"),
     *("nfs-kernel-server", "nfs-common", "rpcbind", "samba", "smbclient", "cifs-utils", "keyutils"),
     *("openssl", "rdma-core", "ibverbs-providers", "bpfcc-tools", "initramfs-tools"),
-    "zstd",
-    "dmsetup",
+    *("zstd", "dmsetup", "nethogs"),
 )
 _DISK_SPARE_MEGABYTES = 1000
 DISK_OPTIONS = ("-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "150000", "-L", "root")

@@ -34,6 +34,8 @@ _KERNEL_ARGUMENTS = (
     "tsc=unstable clocksource=hpet "
     "mitigations=off net.ifnames=0 no_timer_check random.trust_cpu=on"
 )
+_QUICK = ("-accel", "tcg,thread=multi", "-smp", "2")
+_COUNTING = ("-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off")
 _READY = r"nfszbx machine is ready\r*\n"
 _LAST_LINES = 25
 _SO_SNDBUFFORCE = 32  # include/uapi/asm-generic/socket.h; Python has no name for it
@@ -56,8 +58,14 @@ class Outcome:
 class Machine:
     """A running machine; a context manager that leaves nothing behind."""
 
-    def __init__(self, image: Image, files: Path | None = None) -> None:
-        """``files`` is the archive on its second disk, the checkout if there is none."""
+    def __init__(
+        self, image: Image, files: Path | None = None, *, counts_instructions: bool = False
+    ) -> None:
+        """``files`` is the archive on its second disk, the checkout if there is none.
+
+        With ``counts_instructions`` it has one processor, for which each instruction takes a
+        nanosecond of its own time.
+        """
         self._folder = TemporaryDirectory(prefix="nfszbx-vm-")
         folder = Path(self._folder.name)
         self._kernel_log = folder / "kernel.log"
@@ -69,8 +77,8 @@ class Machine:
         self._process = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL", "nice", "-n", "5", "qemu-system-x86_64"),
-                *("-accel", "tcg,thread=multi", "-cpu", "max", "-nodefaults", "-no-reboot"),
-                *("-m", "3G", "-smp", "2", "-display", "none"),
+                *(_COUNTING if counts_instructions else _QUICK),
+                *("-cpu", "max", "-nodefaults", "-no-reboot", "-m", "3G", "-display", "none"),
                 *("-kernel", str(image.kernel), "-initrd", str(image.initial_ramdisk)),
                 *("-append", f"{_KERNEL_ARGUMENTS} init={image.init}"),
                 *("-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on"),

@@ -1,6 +1,6 @@
 """A client with Samba's own library, for the system's Python.
 
-``impact_client.py CONFIG ADDRESS SHARE`` prints, as JSON, how many bytes a second it has written to
+``smb_client.py CONFIG ADDRESS SHARE`` prints, as JSON, how many bytes a second it has written to
 the share and read from it, and how long single reads of 4 KiB took, in seconds.
 """
 
@@ -43,7 +43,9 @@ def main() -> None:
         connection.read(file, number * SMALL_BYTES, SMALL_BYTES)
         times.append(time.perf_counter() - asked)
     connection.close(file)
-    print(json.dumps({"bytes_per_second": 2 * TIMES * LARGE_BYTES / seconds, "reads": times}))
+    print(
+        json.dumps({"bytes_per_second": 2 * TIMES * LARGE_BYTES / seconds, "read_seconds": times})
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""In a virtual machine whose clock counts instructions, so that the same work takes the same time.
+
+It has one processor, which takes a nanosecond for each instruction; whatever a contender does is
+time that server and client do not have. NFS and SMB by the kernel's own clients, from a network
+namespace, without caches. The servers have their files in memory.
+"""
+
+import mmap
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.impact.measuring import (
+    AGAIN,
+    NETHOGS,
+    NFSZBX,
+    NOTHING,
+    ONE_COUNTER,
+    Felt,
+    Result,
+    Run,
+    measure,
+    nfszbx,
+    nothing,
+    one_counter,
+    program,
+)
+from benchmarks.kernel.contenders import FUNCTIONS, find_tcptops
+from tests.vm.guest import servers
+from tests.vm.guest.clients import CLIENTS, make_clients, run
+
+ROUNDS = 5
+BLOCK_BYTES = 1 << 20
+BLOCKS = 32
+SMALL_BYTES = 4096
+READS = 2000
+
+
+def measure_in_machine(built: Path) -> Result:
+    """To be run inside. ``built`` is the folder with tcptop of libbpf-tools."""
+    make_clients()
+    for folder in (servers.EXPORT, servers.SMB_FOLDER):
+        folder.mkdir(parents=True, exist_ok=True)
+        run("mount", "-t", "tmpfs", "tmpfs", str(folder))
+    servers.start_nfsd()
+    servers.start_smbd()
+    nfs, smb = CLIENTS[:2]
+    share = f"//{smb.server()}/copied"
+    options = f"vers=3.1.1,cache=none,user={servers.USER},pass={servers.PASSWORD}"
+    works = {
+        "NFS": _make_work(nfs.mount("nfs", f"{nfs.server()}:/", "vers=4.2")),
+        "SMB": _make_work(smb.mount("cifs", share, options)),
+    }
+    contenders: dict[str, Run] = {
+        NOTHING: nothing,
+        AGAIN: nothing,
+        NFSZBX: nfszbx,
+        ONE_COUNTER: one_counter(FUNCTIONS.one_counter(["nfsd", "smbd"])),
+        NETHOGS: program("nethogs", "-t", "-a", "-d", "1", nfs.device, smb.device),
+        **{each.name: program(*each.command) for each in find_tcptops(built, seconds=1)},
+    }
+    return measure(contenders, works, ROUNDS)
+
+
+def _make_work(place: Path) -> Callable[[], Felt]:
+    large, small = mmap.mmap(-1, BLOCK_BYTES), mmap.mmap(-1, SMALL_BYTES)  # as O_DIRECT needs them
+
+    def work() -> Felt:
+        began = time.perf_counter()
+        file = os.open(place / "large", os.O_CREAT | os.O_RDWR | os.O_DIRECT)
+        try:
+            for number in range(BLOCKS):
+                os.pwrite(file, large, number * BLOCK_BYTES)
+            for number in range(BLOCKS):
+                os.preadv(file, [large], number * BLOCK_BYTES)
+            seconds = time.perf_counter() - began
+            times = []
+            for number in range(READS):
+                asked = time.perf_counter()
+                os.preadv(file, [small], number * SMALL_BYTES)
+                times.append(time.perf_counter() - asked)
+        finally:
+            os.close(file)
+        return Felt(2 * BLOCKS * BLOCK_BYTES / seconds, times)
+
+    return work
