@@ -18,6 +18,7 @@ from nfszbx.records import (
     make_key_pattern,
     make_namer,
     read_count,
+    read_counts,
     read_element,
 )
 from nfszbx.traffic import SLOTS_BY_NUMBER, Slot
@@ -84,13 +85,16 @@ class DumpReader:
     def _read_clients(
         self, name: str, content: Mapping[str, object]
     ) -> dict[tuple[Slot, str], int]:
-        names: dict[str, tuple[Slot, str]] = {}
-        known, self._names[name] = self._names.get(name, {}), names
-        clients: dict[tuple[Slot, str], int] = {}
-        for key, value in content.items():
-            client = names[key] = known.get(key) or self._read_client(key)
+        known = self._names.get(name, {})
+        names = {key: known.get(key) or self._read_client(key) for key in content}
+        self._names[name] = names
+        counts = read_counts(content.values())
+        clients = dict(zip(names.values(), counts, strict=True))
+        if len(clients) < len(names):
             # Two keys for one address are possible only for ::ffff:0:0/96 as seen by other scripts.
-            clients[client] = clients.get(client, 0) + read_count(value)
+            clients = dict.fromkeys(clients, 0)
+            for client, count in zip(names.values(), counts, strict=True):
+                clients[client] += count
         return clients
 
     def _read_closed(self, content: Mapping[str, object]) -> dict[tuple[Slot, str], int] | None:

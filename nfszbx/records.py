@@ -7,10 +7,10 @@ a live one.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from struct import Struct
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from nfszbx.errors import DumpError, LineError
 from nfszbx.traffic import name_client
@@ -113,6 +113,15 @@ def read_count(value: object) -> int:
     if type(value) is not int or not 0 <= value < _LIMIT:  # a bool is no count
         raise DumpError(f"not a count: {value!r:.100}")
     return value
+
+
+def read_counts(values: Collection[object]) -> Collection[int]:
+    """The counts, as :func:`read_count` reads each; where all are plain integers, all at once."""
+    if set(map(type, values)) <= {int}:
+        counts = cast("Collection[int]", values)
+        if min(counts, default=0) >= 0 and max(counts, default=0) < _LIMIT:
+            return counts
+    return [read_count(value) for value in values]
 
 
 def make_key_pattern(elements: int, optional: int = 0) -> re.Pattern[str]:

@@ -57,8 +57,13 @@ def measure_in_machine(built: Path) -> Result:
         AGAIN: nothing,
         NFSZBX: nfszbx,
         ONE_COUNTER: one_counter(FUNCTIONS.one_counter(["nfsd", "smbd"])),
-        NETHOGS: program("nethogs", "-t", "-a", "-d", "1", nfs.device, smb.device),
-        **{each.name: program(*each.command) for each in find_tcptops(built, seconds=1)},
+        NETHOGS: program(
+            "nethogs", "-t", "-a", "-d", "1", nfs.device, smb.device, begun="Refreshing"
+        ),
+        **{
+            each.name: program(*each.command, begun="loadavg")
+            for each in find_tcptops(built, seconds=1)
+        },
     }
     return measure(contenders, works, ROUNDS)
 

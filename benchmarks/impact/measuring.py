@@ -18,7 +18,7 @@ from nfszbx.script import Script
 
 NOTHING, AGAIN = "nothing", "nothing, again"
 NFSZBX, ONE_COUNTER, NETHOGS = "nfszbx", "one counter", "nethogs"
-_SETTLE_SECONDS = 2.0
+_START_SECONDS = 300.0
 
 Run = Callable[[Path], AbstractContextManager[None]]
 """A contender that counts; it may use the folder, which is below ``/tmp``."""
@@ -110,8 +110,8 @@ def one_counter(script: str) -> Run:
     return run
 
 
-def program(*command: str) -> Run:
-    """One that counts from when it has settled, until it is ended."""
+def program(*command: str, begun: str) -> Run:
+    """One that counts from when it has said that word, until it is ended."""
 
     @contextmanager
     def run(folder: Path) -> Iterator[None]:
@@ -120,11 +120,14 @@ def program(*command: str) -> Run:
             child = subprocess.Popen(
                 command, stdout=lines, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
-        time.sleep(_SETTLE_SECONDS)
-        assert child.poll() is None, said.read_text(errors="replace")
         try:
+            deadline = time.monotonic() + _START_SECONDS
+            while begun not in (text := said.read_text(errors="replace")):
+                assert child.poll() is None, (*command, text)
+                assert time.monotonic() < deadline, (*command, text)
+                time.sleep(0.1)
             yield
-            assert child.poll() is None, said.read_text(errors="replace")
+            assert child.poll() is None, command
         finally:
             end(child)
 

@@ -46,6 +46,8 @@ def measure_natively() -> Result:
             NFSZBX: nfszbx,
             ONE_COUNTER: one_counter(TRACEPOINTS.one_counter(["smbd"])),
             # It reads packets of a device, in the server's network namespace.
-            NETHOGS: program(*server.command("nethogs", "-t", "-a", "-d", "1", "lo")),
+            NETHOGS: program(
+                *server.command("nethogs", "-t", "-a", "-d", "1", "lo"), begun="Refreshing"
+            ),
         }
         return measure(contenders, {"SMB": work}, ROUNDS)

@@ -179,4 +179,4 @@ def find_tcptops(built: Path, *, seconds: int) -> Iterator[ProgramContender]:
         yield ProgramContender("tcptop of bcc", ("stdbuf", "-oL", bcc, str(seconds)), "Tracing")
     libbpf = built / TCPTOP.name
     if libbpf.exists():
-        yield ProgramContender("tcptop of libbpf-tools", (str(libbpf), str(seconds)), "")
+        yield ProgramContender("tcptop of libbpf-tools", (str(libbpf), "-C", str(seconds)), "")

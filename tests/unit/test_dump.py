@@ -69,6 +69,15 @@ def test_integers_as_strings() -> None:
     assert dump.total_bytes == {RECEIVE: 2**63}
 
 
+@pytest.mark.parametrize("second", [2, "2"])
+def test_two_keys_for_one_client(second: int | str) -> None:
+    """An IPv4 address, and the same one as another script might have written it."""
+    mapped = int.from_bytes(bytes.fromhex("0000ffff0a000001"), "little")
+    keys = {f"3,0,{mapped}": 1, f"3,0,{mapped - 2**64}": second, "3,0,0": 4}
+    (dump,) = read([BEGIN, TOTALS, bpf_map("@client_bytes", keys), END])
+    assert dump.client_bytes == {(RECEIVE, "10.0.0.1"): 3, (RECEIVE, "::"): 4}
+
+
 def test_negative_halves_of_an_address() -> None:
     """bpftrace prints unsigned halves above 2^63 as negative numbers."""
     high = int.from_bytes(bytes.fromhex("fe80000000000000"), "little")
