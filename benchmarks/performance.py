@@ -38,6 +38,7 @@ def render_page() -> str:
         "KERNEL": "\n".join(render_kernels()),
         "SERVICE": "\n".join(_render_service(one["clients"])),
         "GOALS": "\n".join(_judge_service(one["clients"])),
+        "CHECKS": _megabytes(one["checks_bytes"]),
         "STARTS": "\n".join(_render_starts(one["starts"], one["bpftrace"])),
         "STARTGOAL": _judge_starts(one["starts"]),
         "MEMORY": "\n".join(_render_memory(memory)),

@@ -48,6 +48,12 @@ PORT = 20453
 WAIT_SECONDS = 180.0
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
+_PLAIN_MODULES = (
+    "json, logging, re, dataclasses, pathlib, tomllib, socket, threading, subprocess, sqlite3, "
+    "typing, ipaddress, enum, pexpect"
+)
+_CHECKING_MODULES = "nfszbx.settings, typer"
+
 _STAND_IN = """\
 #!{python}
 import os, sys, time
@@ -282,6 +288,24 @@ def measure_starts() -> Starts:
     return Starts(bpftrace=make_spread(figures["bpftrace"]), nfszbx=make_spread(figures["nfszbx"]))
 
 
+def measure_checks() -> int:
+    """Bytes of memory that checking settings takes, beyond what the rest needs of Python."""
+    sizes = []
+    for modules in (_PLAIN_MODULES, f"{_PLAIN_MODULES}, {_CHECKING_MODULES}"):
+        program = f"import {modules}; print('ready', flush=True); input()"
+        with subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as child:
+            assert child.stdout
+            assert child.stdout.readline() == "ready\n"
+            sizes.append(read_memory_bytes(child.pid))
+            child.communicate("\n")
+    return sizes[1] - sizes[0]
+
+
 def main() -> None:
     """Measure, and write the results."""
     results = []
@@ -293,7 +317,12 @@ def main() -> None:
     print(starts)
     about = {"kernel": platform.release().partition("-")[0], "python": platform.python_version()}
     about |= {"bpftrace": ".".join(map(str, read_facts().bpftrace.version))}
-    document = {**about, "starts": starts, "clients": results}
+    document = {
+        **about,
+        "checks_bytes": measure_checks(),
+        "starts": starts,
+        "clients": results,
+    }
     RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
