@@ -123,7 +123,7 @@ def _judge_service(results: list[service.Result]) -> Iterator[str]:
     size = sum(some["memory_bytes"].values()) / _MEGABYTE
     yield (
         f"- Goal: 10,000 clients at an interval of a second below {MAX_PERCENT} % of a processor. "
-        f"They take {percent:.0f} %: {judge(kept=percent < MAX_PERCENT)}."
+        f"They take {percent:.1f} %: {judge(kept=percent < MAX_PERCENT)}."
     )
     yield (
         f"- Goal: below {MAX_MEGABYTES} MB with 1,000 clients. They take {size:.0f} MB: "

@@ -84,18 +84,23 @@ def nothing(folder: Path) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def nfszbx(folder: Path) -> Iterator[None]:
-    """As it runs on a server, but with an interval of a second, so that there are some."""
-    environment = {
-        **os.environ,
-        "NFSZBX_STATE_DIRECTORY": str(folder / "state"),
-        "NFSZBX_SINKS": '["prometheus"]',
-        "NFSZBX_INTERVAL_SECONDS": "1",
-    }
-    with Service(environment) as service:
-        service.wait_for_intervals(3)
-        yield
+def nfszbx(*, has_operations: bool) -> Run:
+    """As it runs on a server, when it has started; with NFS operations, when it counts those."""
+
+    @contextmanager
+    def run(folder: Path) -> Iterator[None]:
+        environment = {
+            **os.environ,
+            "NFSZBX_STATE_DIRECTORY": str(folder / "state"),
+            "NFSZBX_SINKS": '["prometheus"]',
+        }
+        with Service(environment) as service:
+            service.wait_for_intervals(2)
+            if has_operations:
+                service.wait_for("nfszbx_nfs_up", 1)
+            yield
+
+    return run
 
 
 def one_counter(script: str) -> Run:
