@@ -59,7 +59,7 @@ def _judge_impact(service: str, figures: Figures) -> str:
     least = min(losses, key=losses.__getitem__)
     return (
         f"{service}: nfszbx takes {mine:.1f} % of throughput, goal {MAX_LOSS_PERCENT} %: "
-        f"{judge(kept=mine <= MAX_LOSS_PERCENT)}. Less than each other, of which {least} takes "
-        f"least, {losses[least]:.1f} %: {judge(kept=mine < losses[least])}. Chance makes up to "
-        f"{noise:.1f} % in a round."
+        f"{judge(kept=mine <= MAX_LOSS_PERCENT)}. Of the others {least} takes least, "
+        f"{losses[least]:.1f} %; goal, less than that: {judge(kept=mine < losses[least])}. "
+        f"Chance makes up to {noise:.1f} % in a round."
     )
