@@ -18,7 +18,7 @@ from nfszbx.child.supervisor import (
     Notice,
     Supervisor,
 )
-from nfszbx.clock import boot_ns, monotonic_seconds
+from nfszbx.clock import boot_ns, monotonic_seconds, slept_ns
 from nfszbx.config import Config
 from nfszbx.errors import BpftraceError
 from nfszbx.kernel.facts import KernelFacts
@@ -29,7 +29,7 @@ from nfszbx.operations.kernel_counts import KernelReading
 from nfszbx.operations.map_size import MapSize
 from nfszbx.operations.news import News
 from nfszbx.operations.pipeline import OperationsPipeline
-from nfszbx.operations.plan import OperationsPlan, make_operations_plan
+from nfszbx.operations.plan import OperationsPlan, has_monotonic_clock, make_operations_plan
 from nfszbx.operations.script import render_operations_script
 from nfszbx.samples import Sample
 
@@ -41,6 +41,8 @@ RETRY_SECONDS = 3600.0
 """Between two attempts with a bpftrace that never worked."""
 START_TIMEOUT_SECONDS = 900.0
 """Nothing else waits for it."""
+MAX_SLEPT_NS = 1_000_000
+"""Times of requests would be wrong by more than that."""
 MAX_READS = 200
 """Pieces of output in one turn: other things are to be done as well."""
 ROOT = Path("/")
@@ -63,6 +65,8 @@ class OperationsMonitor:
         """Threads of the nfsd with which it did not work."""
         self._threads: int | None = None
         self._look_at = self._seen_at = self._renewed_at = self._start_at = float("-inf")
+        self._slept_ns = 0
+        """When bpftrace was started."""
         self._omitted: set[str] = set()
         self._notices = Notices(_log, "bpftrace of NFS operations")
         self._is_up: bool | None = None
@@ -72,6 +76,10 @@ class OperationsMonitor:
     def poll(self) -> None:
         """Do what is due."""
         now = monotonic_seconds()
+        if self._supervisor is not None and self._has_wrong_clock():
+            _log.info("the machine was suspended; the bpftrace of NFS operations is started anew")
+            self.stop()
+            self._look_at = float("-inf")
         if now >= self._look_at:
             self._look_at = now + WATCH_SECONDS
             if _is_wanted(self._config):
@@ -137,6 +145,11 @@ class OperationsMonitor:
         if not self._is_up:  # what it was is told; what it will be is to be seen
             self._is_up = None
 
+    def _has_wrong_clock(self) -> bool:
+        """Has the machine slept? Then the script sets its clock back by too little."""
+        version = self._facts.bpftrace.version
+        return not has_monotonic_clock(version) and slept_ns() - self._slept_ns > MAX_SLEPT_NS
+
     def _has_begun_anew(self) -> bool:
         """Has nfsd been started again, perhaps between two looks?"""
         return bool(self._given_up_on) and self._given_up_on.isdisjoint(_list_nfsd())
@@ -167,6 +180,7 @@ class OperationsMonitor:
             return
         self._follow(plan)
         script = render_operations_script(plan)
+        self._slept_ns = slept_ns()
         self._supervisor = Supervisor(
             lambda: ChildProcess(self._facts.bpftrace.path, script),
             plan.interval_seconds,

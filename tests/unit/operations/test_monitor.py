@@ -177,6 +177,31 @@ def test_child_that_ends_is_started_again_and_counters_go_on(
     assert total(again, catalog.OPERATIONS) >= total(first, catalog.OPERATIONS)
 
 
+@pytest.mark.parametrize(("version", "starts"), [((0, 17, 0), 2), ((0, 23, 2), 1)])
+def test_machine_that_was_suspended(
+    server: Server,
+    make_monitor: Callable[..., OperationsMonitor],
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, int, int],
+    starts: int,
+) -> None:
+    """Where bpftrace's only clock counts the time asleep, it has to be set anew."""
+    facts = replace(server.facts, bpftrace=replace(server.facts.bpftrace, version=version))
+    monkeypatch.setattr(monitor_module, "read_nfs_facts", lambda _: facts)
+    slept = [5_000_000_000]
+    monkeypatch.setattr(monitor_module, "slept_ns", lambda: slept[0])
+    server.threads = 8
+    monitor = make_monitor()
+    first = wait_for_news(monitor, is_up)
+    slept[0] += 4_000_000_000
+    server.wait_until(lambda: server.starts == starts, monitor)
+    again = wait_for_news(monitor, is_up) if starts > 1 else first
+    server.wait_until_watched()
+    monitor.poll()
+    assert server.starts == starts
+    assert total(again, catalog.OPERATIONS) >= total(first, catalog.OPERATIONS)
+
+
 @pytest.mark.parametrize("again", ["seen", "unseen", "later"])
 def test_bpftrace_that_never_works_is_given_up_until_nfsd_comes_again(
     again: str,
