@@ -84,8 +84,11 @@ def nothing(folder: Path) -> Iterator[None]:
     yield
 
 
-def nfszbx(*, has_operations: bool) -> Run:
-    """As it runs on a server, when it has started; with NFS operations, when it counts those."""
+def nfszbx(interval_seconds: int, *, has_operations: bool) -> Run:
+    """As it runs on a server, when it has started; with NFS operations, when it counts those.
+
+    The interval is one that the work is not shorter than.
+    """
 
     @contextmanager
     def run(folder: Path) -> Iterator[None]:
@@ -93,6 +96,7 @@ def nfszbx(*, has_operations: bool) -> Run:
             **os.environ,
             "NFSZBX_STATE_DIRECTORY": str(folder / "state"),
             "NFSZBX_SINKS": '["prometheus"]',
+            "NFSZBX_INTERVAL_SECONDS": str(interval_seconds),
         }
         with Service(environment) as service:
             service.wait_for_intervals(2)

@@ -43,7 +43,7 @@ def measure_natively() -> Result:
         contenders = {
             NOTHING: nothing,
             AGAIN: nothing,
-            NFSZBX: nfszbx(has_operations=False),
+            NFSZBX: nfszbx(1, has_operations=False),
             ONE_COUNTER: one_counter(TRACEPOINTS.one_counter(["smbd"])),
             # It reads packets of a device, in the server's network namespace.
             NETHOGS: program(
