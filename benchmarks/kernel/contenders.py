@@ -82,7 +82,8 @@ class ProgramContender(Contender):
 
 def choose_contenders(facts: KernelFacts, bpftrace: Bpftrace, built: Path) -> list[Contender]:
     """All that work on this kernel. ``built`` is the folder of :func:`build_by_hand`."""
-    facts = replace(facts, bpftrace=bpftrace.facts)
+    finds_btf = facts.bpftrace.finds_btf  # that is the kernel's part of it
+    facts = replace(facts, bpftrace=replace(bpftrace.facts, finds_btf=finds_btf))
     found: list[Contender] = []
     plans = {way: plan for way in Way if (plan := make_traffic_plan(facts, way))}
     for hooks in dict.fromkeys(_HOOKS[way] for way in plans):
