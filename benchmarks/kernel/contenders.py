@@ -26,6 +26,10 @@ _BEGIN = f'BEGIN {{ printf("{BEGIN_MARK}\\n"); }}\n'
 _NO_DUMPS_SECONDS = 3600
 
 
+class CannotRunError(Exception):
+    """A program has ended before it counted: kernels refuse some."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """Something that counts, started by :meth:`running`."""
@@ -72,7 +76,8 @@ class ProgramContender(Contender):
         try:
             deadline = time.monotonic() + _START_SECONDS
             while self.begun not in lines.read_text(errors="replace"):
-                assert child.poll() is None, lines.read_text(errors="replace")
+                if child.poll() is not None:
+                    raise CannotRunError(lines.read_text(errors="replace"))
                 assert time.monotonic() < deadline, lines.read_text(errors="replace")
                 time.sleep(0.1)
             yield child.pid

@@ -11,7 +11,13 @@ from typing import NamedTuple, TypedDict
 
 from benchmarks.bpf_statistics import read_runs, statistics
 from benchmarks.bpftraces import Bpftrace
-from benchmarks.kernel.contenders import SERVER_NAME, Contender, choose_contenders
+from benchmarks.kernel.contenders import (
+    HAND_WRITTEN,
+    SERVER_NAME,
+    CannotRunError,
+    Contender,
+    choose_contenders,
+)
 from benchmarks.loopback import Traffic
 from nfszbx.kernel.facts import KernelFacts
 
@@ -54,7 +60,14 @@ def measure(facts: KernelFacts, bpftrace: Bpftrace, built: Path) -> Result:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
         started = []
         for contender in contenders:
-            process = stack.enter_context(contender.running(folder))
+            try:
+                process = stack.enter_context(contender.running(folder))
+            except CannotRunError as error:
+                if contender.name.startswith(HAND_WRITTEN):
+                    raise
+                print(f"{contender.name} does not run here: {error}")
+                del figures[contender.name]
+                continue
             started.append(_Started(contender, process))
         stack.callback(_NAME.write_text, _NAME.read_text())
         _NAME.write_text(SERVER_NAME)
